@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* What happened to a process, and what the loader could read about it. */
+#ifndef RATATOSK_ABI_PROCESS_H
+#define RATATOSK_ABI_PROCESS_H
+
+#include "header.h"
+
+struct process_record {
+	struct record_header hdr;
+	__u64 cgroup_id;	/* of the default hierarchy, 0 if none */
+	__u64 exe_ino;		/* inode of the executable, 0 if none */
+	__u64 parent_start_ns;
+	__u32 exe_dev;		/* kernel-internal dev_t of that inode's file system */
+	__u32 uid;		/* effective, in the initial user namespace */
+	__u32 parent_tgid;
+	__u8 target_state;	/* enum target_state after this event */
+	__u8 reserved[3];
+	__u8 comm[16];		/* NUL-terminated */
+};
+
+enum process_readable {
+	READABLE_EXE = 1,
+	READABLE_CMDLINE = 2,
+	READABLE_CGROUP = 4,
+};
+
+/* `exe_len` + `cmdline_len` + `cgroup_len` bytes follow, in this order, none NUL-terminated. */
+struct process_info_record {
+	struct record_header hdr;
+	__u64 handle;		/* opaque name of this process towards the loader, never reused in an epoch */
+	__u64 cgroup_id;
+	__u64 exe_ino;
+	__u32 exe_dev;
+	__u32 uid;
+	__u32 parent_tgid;
+	__u16 exe_len;
+	__u16 cmdline_len;	/* arguments separated by NUL, at most 4096 */
+	__u16 cgroup_len;	/* content of /proc/<pid>/cgroup, at most 4096 */
+	__u8 target_state;	/* enum target_state when this was written */
+	__u8 readable;		/* enum process_readable: which of the three could be read */
+	__u32 reserved;
+	__u8 comm[16];
+};
+
+#endif

@@ -1,0 +1,1 @@
+//! Runs the whole agent for the tests.

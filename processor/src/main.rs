@@ -1,0 +1,2 @@
+//! Processor.
+fn main() {}

@@ -1,0 +1,116 @@
+//! A request with its response, as the wire told it.
+
+use super::{KtimeNs, ProcessId, Socket, SpanId, TraceId};
+
+/// Which end of the connection was observed.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Role {
+    /// The observed process read the request.
+    Server,
+    /// The observed process wrote the request.
+    Client,
+}
+
+/// What told where the response ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum EndedBy {
+    /// Its own framing, seen whole.
+    Framing,
+    /// The next request began: the framing was cut.
+    Turn,
+    /// The connection ended.
+    Close,
+    /// Nothing came for [`crate::protocol::SILENCE`]: the framing was cut.
+    Silence,
+}
+
+/// Why an exchange became no span, or less of one. Value of the label `reason`.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Incomplete {
+    /// Its head lies in bytes that were not captured.
+    CaptureCut,
+    /// Bytes between are missing: a record was lost, or bytes crossed unseen.
+    Gap,
+    /// A response whose request was not seen (it began before us).
+    NoRequest,
+    /// The connection ended, or its state was evicted, before a response was seen.
+    NoResponse,
+    /// The bytes are not what they were taken for.
+    Invalid,
+    /// A bound was reached: pipelining depth, head size, connections.
+    Evicted,
+}
+
+impl Incomplete {
+    /// Every reason.
+    pub const ALL: [Self; 6] =
+        [Self::CaptureCut, Self::Gap, Self::NoRequest, Self::NoResponse, Self::Invalid, Self::Evicted];
+
+    /// Value of the label `reason`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CaptureCut => "capture_cut",
+            Self::Gap => "gap",
+            Self::NoRequest => "no_request",
+            Self::NoResponse => "no_response",
+            Self::Invalid => "invalid",
+            Self::Evicted => "evicted",
+        }
+    }
+}
+
+/// `traceparent` of a request (W3C Trace Context), valid.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TraceParent {
+    /// Not zero.
+    pub trace_id: TraceId,
+    /// Not zero.
+    pub span_id: SpanId,
+    /// Trace flags.
+    pub flags: u8,
+}
+
+/// A request with its response.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exchange {
+    /// Who.
+    pub process: ProcessId,
+    /// Which socket.
+    pub socket: Socket,
+    /// Which end.
+    pub role: Role,
+    /// Unwrapped offset of the request's first byte in its direction: names the exchange within the connection.
+    pub request_offset: u64,
+    /// First byte of the request read (server) or written (client).
+    pub start: KtimeNs,
+    /// Last byte of the response written (server) or read (client); of the last byte seen if there was no response.
+    pub end: KtimeNs,
+    /// How the end is known.
+    pub ended_by: EndedBy,
+    /// Something is missing from what the span would say (it still is told).
+    pub incomplete: Option<Incomplete>,
+    /// What was asked and answered.
+    pub http: HttpExchange,
+}
+
+/// HTTP/1.x. Strings are cut at their bounds and valid UTF-8 (others are replaced).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HttpExchange {
+    /// The method token.
+    pub method: Box<str>,
+    /// Request target without scheme, authority, query and fragment.
+    pub path: Box<str>,
+    /// `host` or `host:port` of the request, empty if none was seen.
+    pub host: Box<str>,
+    /// `(major, minor)`.
+    pub version: (u8, u8),
+    /// Status code, 0: no response was seen.
+    pub status: u16,
+    /// Bytes on the wire after the request head.
+    pub request_body_bytes: u64,
+    /// Bytes on the wire after the response head.
+    pub response_body_bytes: u64,
+    /// The caller's context.
+    pub parent: Option<TraceParent>,
+}

@@ -1,0 +1,13 @@
+//! Types that cross stages.
+
+mod event;
+mod exchange;
+mod process;
+mod span;
+mod time;
+
+pub use event::{Chunk, Close, Direction, Event, Offset, ProcessChange, ProcessEvent, ProcessInfo, Socket};
+pub use exchange::{EndedBy, Exchange, HttpExchange, Incomplete, Role, TraceParent};
+pub use process::{ProcessId, Service};
+pub use span::{Http, Span, SpanId, SpanKind, TraceId};
+pub use time::{ClockPair, KtimeNs, UnixNanos};

@@ -1,0 +1,23 @@
+//! Who was observed.
+
+/// A process, never reused within a boot.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ProcessId {
+    /// Thread group id, in the loader's pid namespace.
+    pub tgid: u32,
+    /// `CLOCK_BOOTTIME` start, nanoseconds.
+    pub start_ns: u64,
+}
+
+/// What telemetry says about a process. Shared by all its spans.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Service {
+    /// `service.name`.
+    pub name: String,
+    /// `service.namespace`, empty if none.
+    pub namespace: String,
+    /// `service.instance.id`: tells two processes of one name apart.
+    pub instance_id: String,
+    /// `telemetry.sdk.language`, empty while nobody looked.
+    pub language: String,
+}

@@ -22,6 +22,7 @@ enum missing_reason {
 	MISSING_UNREADABLE = 7,		/* the user page was not present or no longer mapped */
 	MISSING_TRUNC = 8,		/* MSG_TRUNC: the bytes were discarded, not copied */
 	MISSING_ULP = 9,		/* kTLS or MPTCP: not read by this family */
+	MISSING_SEGMENTS = 10,		/* the bytes lie in more segments than are followed, or one could not be read */
 	MISSING_MAX,
 };
 

@@ -49,11 +49,13 @@ pub enum Missing {
     Trunc = 8,
     /// kTLS or MPTCP: not read by this family.
     Ulp = 9,
+    /// The bytes lie in more segments than are followed, or one could not be read.
+    Segments = 10,
 }
 
 impl Missing {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Nothing,
         Self::IoUring,
         Self::NotInCall,
@@ -64,6 +66,7 @@ impl Missing {
         Self::Unreadable,
         Self::Trunc,
         Self::Ulp,
+        Self::Segments,
     ];
 
     /// Value of the label `reason`.
@@ -80,6 +83,7 @@ impl Missing {
             Self::Unreadable => "unreadable",
             Self::Trunc => "trunc",
             Self::Ulp => "ulp",
+            Self::Segments => "segments",
         }
     }
 }

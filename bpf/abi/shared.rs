@@ -69,6 +69,25 @@ pub struct ExeDecision {
     pub state: u32,
 }
 
+impl ExeDecision {
+    /// Slot of the `step`th probe: the same function as `exe_slot` in `target.bpf.h`.
+    #[must_use]
+    pub const fn slot(exe_ino: u64, exe_dev: u32, cgroup_id: u64, step: usize) -> usize {
+        let key = exe_ino ^ (u64::from_le_bytes(widen(exe_dev)) << 32);
+        let mut hash = key.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(cgroup_id);
+        hash ^= hash >> 29;
+        hash = hash.wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let [a, b, c, ..] = (hash >> 40).to_le_bytes();
+        (a as usize + ((b as usize) << 8) + ((c as usize) << 16) + step) % EXE_SLOTS
+    }
+}
+
+/// `u64::from` is not const yet.
+const fn widen(value: u32) -> [u8; 8] {
+    let [a, b, c, d] = value.to_le_bytes();
+    [a, b, c, d, 0, 0, 0, 0]
+}
+
 /// `enum counter_slot`.
 #[allow(missing_docs, reason = "shared.h says what each counts")]
 pub mod counter {

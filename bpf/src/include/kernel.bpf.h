@@ -196,7 +196,12 @@ struct sock {
 
 struct tcp_ulp_ops;
 
+struct inet_sock {
+	__be16 inet_sport;
+};
+
 struct inet_connection_sock {
+	struct inet_sock icsk_inet;
 	const struct tcp_ulp_ops *icsk_ulp_ops;
 };
 

@@ -86,7 +86,7 @@ static __always_inline void emit_listen(struct sock *sk, struct task_struct *tas
 
 /* `current` is whoever ended it, or an interrupted stranger: these records name the owner by what was kept. */
 static __always_inline void emit_conn(struct sock *sk, __u16 kind, __u8 offset_kind, struct conn_state *conn,
-				      __u32 tx_offset, __u32 rx_offset)
+				      __be16 local_port, __u32 tx_offset, __u32 rx_offset)
 {
 	struct conn_record *rec = reserve_control(sizeof(*rec));
 
@@ -102,9 +102,15 @@ static __always_inline void emit_conn(struct sock *sk, __u16 kind, __u8 offset_k
 		rec->hdr.task_start_ns = conn->task_start_ns;
 	}
 	fill_socket(&rec->sock, sk, SOURCE_TCP, offset_kind);
+	rec->sock.local_port = bpf_ntohs(local_port); /* skc_num is 0 once the port is given back */
 	rec->tx_offset = tx_offset;
 	rec->rx_offset = rx_offset;
 	submit_control(rec, false);
+}
+
+static __always_inline __be16 source_port(struct tcp_sock *tp)
+{
+	return tp->inet_conn.icsk_inet.inet_sport;
 }
 
 static __always_inline void on_connecting(struct sock *sk)
@@ -131,7 +137,7 @@ static __always_inline void on_closed(struct sock *sk, struct tcp_sock *tp)
 	barrier_var(tx_offset); /* or clang selects the pointer, which the verifier refuses, and not the value */
 	if (conn->has_tx_final)
 		tx_offset = conn->tx_final;
-	emit_conn(sk, RECORD_CLOSE, OFFSET_TCP_SEQ, conn, tx_offset, tp->copied_seq - consumed_fin(sk, tp));
+	emit_conn(sk, RECORD_CLOSE, OFFSET_TCP_SEQ, conn, source_port(tp), tx_offset, tp->copied_seq - consumed_fin(sk, tp));
 }
 
 /* Our FIN is about to be sent, and will count one in write_seq. */
@@ -150,7 +156,7 @@ static __always_inline void on_connected(struct sock *sk, struct tcp_sock *tp)
 	struct conn_state *conn = bpf_sk_storage_get(&conn_by_sock, sk, 0, 0);
 
 	if (conn)
-		emit_conn(sk, RECORD_CONNECT, OFFSET_TCP_SEQ, conn, tp->write_seq, tp->copied_seq);
+		emit_conn(sk, RECORD_CONNECT, OFFSET_TCP_SEQ, conn, source_port(tp), tp->write_seq, tp->copied_seq);
 }
 
 SEC("tp_btf/inet_sock_set_state")
@@ -165,7 +171,7 @@ int BPF_PROG(tp_btf__inet_sock_set_state, struct sock *sk, int oldstate, int new
 		return 0;
 	}
 	if (oldstate == TCP_LISTEN) {
-		emit_conn(sk, RECORD_CLOSE, OFFSET_NONE, NULL, 0, 0);
+		emit_conn(sk, RECORD_CLOSE, OFFSET_NONE, NULL, 0, 0, 0);
 		return 0;
 	}
 	if (newstate == TCP_SYN_SENT) {
@@ -175,7 +181,8 @@ int BPF_PROG(tp_btf__inet_sock_set_state, struct sock *sk, int oldstate, int new
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
 		return 0; /* a request socket: not yet a connection */
-	if (newstate == TCP_FIN_WAIT1 || newstate == TCP_LAST_ACK)
+	/* closing what was shut down already sets FIN_WAIT1 again, with our FIN counted */
+	if ((newstate == TCP_FIN_WAIT1 || newstate == TCP_LAST_ACK) && oldstate != newstate)
 		keep_final_offset(sk, tp);
 	else if (newstate == TCP_CLOSE)
 		on_closed(sk, tp);

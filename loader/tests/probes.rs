@@ -1,0 +1,241 @@
+//! The probes of family `socket`, by real calls on loopback: what each call's record says. Needs root and a kernel
+//! with BTF; else it says so and counts as skipped.
+
+use ratatosk_abi::{ChunkRecord, ConnRecord, Direction, Missing, Record, RecordKind, Records, TargetState};
+use ratatosk_bpf::LoadOptions;
+use ratatosk_loader::{
+    attach::{Attached, attach},
+    kernel::boottime_ns,
+    server::Kernel,
+};
+use std::{
+    io::{IoSlice, IoSliceMut, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    os::fd::AsRawFd,
+    sync::{Mutex, MutexGuard},
+};
+
+const OPTIONS: LoadOptions = LoadOptions {
+    data_ring_bytes: 1 << 20,
+    control_ring_bytes: 1 << 20,
+    turn_bytes: 1024,
+    call_bytes: 512,
+    pid_max: 4 << 20,
+    cpus: 64,
+};
+
+/// One test at a time: they all observe this process.
+static ONE: Mutex<()> = Mutex::new(());
+
+struct Probes {
+    attached: Attached,
+    _one: MutexGuard<'static, ()>,
+}
+
+/// A chunk of this process, with its payload.
+#[derive(Debug)]
+struct Seen {
+    fixed: ChunkRecord,
+    payload: Vec<u8>,
+}
+
+impl Seen {
+    fn is(&self, direction: Direction, port: u16) -> bool {
+        self.fixed.direction == direction as u8 && self.fixed.sock.local_port == port
+    }
+}
+
+impl Probes {
+    /// `None` where they can't run, said out loud.
+    fn start() -> Option<Self> {
+        let one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !nix::unistd::geteuid().is_root() {
+            println!("skipped: loading BPF programs needs root");
+            return None;
+        }
+        let mut attached = attach(&OPTIONS).expect("probes attach");
+        attached.kernel.beat(boottime_ns());
+        attached.kernel.set_target(std::process::id(), TargetState::Observed);
+        Some(Self { attached, _one: one })
+    }
+
+    fn drain(&mut self) -> (Vec<ConnRecord>, Vec<Seen>) {
+        let (mut conns, mut chunks) = (Vec::new(), Vec::new());
+        let me = std::process::id();
+        self.attached.kernel.drain(
+            &mut |bytes| each(bytes, |record| if is_conn(record) { conns.push(record.fixed().expect("whole")) }),
+            &mut |bytes| {
+                each(bytes, |record| {
+                    let fixed: ChunkRecord = record.fixed().expect("whole");
+                    if fixed.hdr.tgid == me {
+                        chunks.push(Seen { fixed, payload: record.payload().to_vec() });
+                    }
+                });
+            },
+        );
+        (conns, chunks)
+    }
+
+    fn chunks(&mut self) -> Vec<Seen> {
+        self.drain().1
+    }
+}
+
+impl Drop for Probes {
+    fn drop(&mut self) {
+        self.attached.kernel.set_target(std::process::id(), TargetState::Unknown);
+    }
+}
+
+fn each(bytes: &[u8], mut f: impl FnMut(&Record<'_>)) {
+    for record in Records::new(bytes) {
+        f(&record.expect("well formed"));
+    }
+}
+
+fn is_conn(record: &Record<'_>) -> bool {
+    [RecordKind::Listen, RecordKind::Connect, RecordKind::Close].iter().any(|k| *k as u16 == record.header.kind)
+}
+
+fn pair(address: &str) -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind((address, 0)).expect("loopback");
+    let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
+    let (server, _) = listener.accept().expect("accepts");
+    (client, server)
+}
+
+fn port(stream: &TcpStream) -> u16 {
+    stream.local_addr().expect("bound").port()
+}
+
+#[test]
+fn plain_calls_are_seen_with_their_bytes_on_both_families() {
+    let Some(mut probes) = Probes::start() else { return };
+    for address in ["127.0.0.1", "::1"] {
+        let (mut client, mut server) = pair(address);
+        client.write_all(b"hello").expect("written");
+        server.read_exact(&mut [0; 5]).expect("read");
+        let chunks = probes.chunks();
+        let tx = chunks.iter().find(|c| c.is(Direction::Tx, port(&client))).expect("sent");
+        let rx = chunks.iter().find(|c| c.is(Direction::Rx, port(&server))).expect("received");
+        assert_eq!((tx.payload.as_slice(), rx.payload.as_slice()), (&b"hello"[..], &b"hello"[..]));
+        assert_eq!(tx.fixed.offset, rx.fixed.offset, "both ends name the same byte alike");
+        assert_eq!(tx.fixed.sock.remote_port, port(&server));
+        assert_eq!(tx.fixed.sock.local_addr, rx.fixed.sock.remote_addr);
+    }
+}
+
+#[test]
+fn vectors_are_joined() {
+    let Some(mut probes) = Probes::start() else { return };
+    let (mut client, mut server) = pair("127.0.0.1");
+    let sent = client.write_vectored(&[IoSlice::new(b"one "), IoSlice::new(b"two "), IoSlice::new(b"three")]);
+    assert_eq!(sent.expect("written"), 13);
+    let (mut a, mut b) = ([0; 6], [0; 20]);
+    let read = server.read_vectored(&mut [IoSliceMut::new(&mut a), IoSliceMut::new(&mut b)]);
+    assert_eq!(read.expect("read"), 13);
+    let chunks = probes.chunks();
+    assert_eq!(chunks.len(), 2);
+    assert!(chunks.iter().all(|chunk| chunk.payload == b"one two three"), "{chunks:?}");
+}
+
+#[test]
+fn a_peek_is_no_read() {
+    let Some(mut probes) = Probes::start() else { return };
+    let (mut client, server) = pair("127.0.0.1");
+    client.write_all(b"peeked").expect("written");
+    server.peek(&mut [0; 6]).expect("peeked");
+    let chunks = probes.chunks();
+    assert!(chunks.iter().all(|chunk| chunk.fixed.direction == Direction::Tx as u8), "{chunks:?}");
+}
+
+#[test]
+fn a_fin_does_not_shift_the_last_bytes() {
+    let Some(mut probes) = Probes::start() else { return };
+    let (mut client, mut server) = pair("127.0.0.1");
+    client.write_all(b"last words").expect("written");
+    client.shutdown(Shutdown::Write).expect("fin");
+    let mut buffer = [0; 64];
+    assert_eq!(server.read(&mut buffer).expect("read"), 10);
+    assert_eq!(server.read(&mut buffer).expect("eof"), 0);
+    let chunks = probes.chunks();
+    let (tx, rx) = (&chunks[0].fixed, &chunks[1].fixed);
+    assert_eq!(tx.offset, rx.offset);
+    let eof = &chunks[2].fixed;
+    assert_eq!((eof.hdr.kind, eof.orig_len), (RecordKind::Eof as u16, 0));
+    assert_eq!(eof.offset, tx.offset.wrapping_add(10), "the end of the stream, the FIN not counted");
+    drop((client, server));
+    let (conns, _) = probes.drain();
+    let closes: Vec<_> = conns.iter().filter(|c| c.hdr.kind == RecordKind::Close as u16).collect();
+    let of_server = closes.iter().find(|c| c.rx_offset == eof.offset).expect("the server's close has the final offset");
+    assert!(closes.iter().any(|c| c.tx_offset == of_server.rx_offset), "{closes:?}");
+}
+
+#[test]
+fn sendfile_is_told_by_length() {
+    let Some(mut probes) = Probes::start() else { return };
+    let (client, mut server) = pair("127.0.0.1");
+    let file = std::fs::File::open("/proc/self/exe").expect("own binary");
+    let sent = nix::sys::sendfile::sendfile(&client, &file, None, 3000).expect("sent");
+    server.read_exact(&mut vec![0; sent]).expect("read");
+    let chunks = probes.chunks();
+    let tx: Vec<_> = chunks.iter().filter(|c| c.is(Direction::Tx, port(&client))).collect();
+    assert_eq!(tx.iter().map(|c| c.fixed.orig_len).sum::<u32>(), 3000);
+    assert!(tx.iter().all(|c| c.payload.is_empty() && c.fixed.missing == Missing::Sendfile as u8), "{tx:?}");
+}
+
+#[test]
+fn widths_follow_the_turn() {
+    let Some(mut probes) = Probes::start() else { return };
+    let (mut client, mut server) = pair("127.0.0.1");
+    let block = [b'x'; 4000];
+    for _ in 0..40 {
+        client.write_all(&block).expect("written");
+        server.read_exact(&mut [0; 4000]).expect("read");
+    }
+    let chunks = probes.chunks();
+    let tx: Vec<_> = chunks.iter().filter(|c| c.is(Direction::Tx, port(&client))).map(|c| c.payload.len()).collect();
+    assert_eq!(tx[..3], [1024, 512, 512]);
+    assert_eq!(tx.last(), Some(&64));
+    assert!(chunks.iter().all(|chunk| chunk.fixed.orig_len == 4000));
+}
+
+#[test]
+fn what_is_not_observed_leaves_no_byte() {
+    let Some(mut probes) = Probes::start() else { return };
+    let (mut client, _server) = pair("127.0.0.1");
+    for state in [TargetState::Unknown, TargetState::Wanted, TargetState::Denied, TargetState::Own, TargetState::Ignored] {
+        probes.attached.kernel.set_target(std::process::id(), state);
+        client.write_all(b"secret").expect("written");
+        assert!(probes.chunks().is_empty(), "{state:?}");
+    }
+}
+
+#[test]
+fn a_late_heartbeat_silences_the_probes() {
+    let Some(mut probes) = Probes::start() else { return };
+    let (mut client, _server) = pair("127.0.0.1");
+    let before = probes.attached.kernel.counters()[ratatosk_abi::counter::SILENCED];
+    probes.attached.kernel.beat(boottime_ns() - 6_000_000_000);
+    client.write_all(b"nobody listens").expect("written");
+    assert!(probes.chunks().is_empty());
+    assert_eq!(probes.attached.kernel.counters()[ratatosk_abi::counter::SILENCED], before + 1);
+}
+
+#[test]
+fn batched_messages_are_told_by_length() {
+    let Some(mut probes) = Probes::start() else { return };
+    let (client, mut server) = pair("127.0.0.1");
+    let iov = libc::iovec { iov_base: b"batched".as_ptr().cast_mut().cast(), iov_len: 7 };
+    // SAFETY: all-zero is a valid message header.
+    let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+    message.msg_hdr.msg_iov = std::ptr::from_ref(&iov).cast_mut();
+    message.msg_hdr.msg_iovlen = 1;
+    // SAFETY: one message with one live buffer that is only read.
+    let sent = unsafe { libc::sendmmsg(client.as_raw_fd(), &raw mut message, 1, 0) };
+    assert_eq!(sent, 1);
+    server.read_exact(&mut [0; 7]).expect("read");
+    let chunks = probes.chunks();
+    let tx = chunks.iter().find(|c| c.is(Direction::Tx, port(&client))).expect("sent");
+    assert_eq!((tx.fixed.missing, tx.fixed.orig_len, tx.payload.len()), (Missing::Sendmmsg as u8, 7, 0));
+}

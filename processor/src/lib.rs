@@ -5,9 +5,5 @@
 #![forbid(unsafe_code)]
 
 pub mod model;
-/// What the pipeline tells apart by its bytes.
-pub mod protocol {
-    use std::time::Duration;
-    /// Silence after which a message whose framing was cut is taken to have ended.
-    pub const SILENCE: Duration = Duration::from_secs(1);
-}
+pub mod protocol;
+pub mod reassemble;

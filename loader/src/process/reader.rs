@@ -1,9 +1,11 @@
 //! Short-lived forks that read what `/proc` says of a process. An open or a read there can block for ever (a file
 //! system that hangs, a task that holds its memory map), so none is made by a process that others wait for.
 
-use crate::privilege::{process, seccomp};
+use crate::{
+    privilege::{process, seccomp},
+    process::ipc::Request,
+};
 use nix::{
-    errno::Errno,
     sys::{
         signal::{Signal, kill},
         wait::{WaitPidFlag, WaitStatus, waitpid},
@@ -56,10 +58,18 @@ fn read_file(path: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// A fork at work, and what it was asked.
+#[derive(Debug)]
+struct Reader {
+    pid: Pid,
+    since: Instant,
+    requests: Vec<Request>,
+}
+
 /// The readers that have not ended yet.
 #[derive(Debug, Default)]
 pub struct Readers {
-    running: Vec<(Pid, Instant)>,
+    running: Vec<Reader>,
 }
 
 impl Readers {
@@ -69,15 +79,21 @@ impl Readers {
         self.running.len() < MAX_READERS
     }
 
-    /// Runs `work` in a fork that keeps only `channel` open.
+    /// Whether none is at work.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Runs `work`, which answers `requests`, in a fork that keeps only `channel` open.
     ///
     /// # Errors
     /// What fork(2) says.
-    pub fn start(&mut self, channel: &impl AsFd, work: impl FnOnce()) -> nix::Result<()> {
+    pub fn start(&mut self, channel: &impl AsFd, requests: Vec<Request>, work: impl FnOnce()) -> nix::Result<()> {
         let parent = nix::unistd::getpid();
         // SAFETY: the attacher is single-threaded, so the child may use everything that it inherits.
         match unsafe { fork() }? {
-            ForkResult::Parent { child } => self.running.push((child, Instant::now())),
+            ForkResult::Parent { child } => self.running.push(Reader { pid: child, since: Instant::now(), requests }),
             ForkResult::Child => {
                 process::close_all_but(&[2, channel.as_fd().as_raw_fd()]);
                 let caged = process::end_with_parent(parent).is_ok() && seccomp::of_child().is_ok();
@@ -91,15 +107,23 @@ impl Readers {
         Ok(())
     }
 
-    /// Forgets the ended ones, and ends those that hang.
-    pub fn reap(&mut self) {
-        self.running.retain(|(pid, since)| {
-            let running = matches!(waitpid(*pid, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive));
-            if running && since.elapsed() > DEADLINE {
-                let _gone = kill(*pid, Signal::SIGKILL) == Err(Errno::ESRCH);
+    /// Forgets the ended ones and ends those that hang. Gives the requests of those that did not end well.
+    pub fn reap(&mut self) -> Vec<Request> {
+        let mut unanswered = Vec::new();
+        self.running.retain_mut(|reader| match waitpid(reader.pid, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => {
+                if reader.since.elapsed() > DEADLINE {
+                    let _gone = kill(reader.pid, Signal::SIGKILL);
+                }
+                true
             }
-            running
+            Ok(WaitStatus::Exited(_, 0)) => false,
+            _ => {
+                unanswered.append(&mut reader.requests);
+                false
+            }
         });
+        unanswered
     }
 }
 

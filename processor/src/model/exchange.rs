@@ -24,6 +24,22 @@ pub enum EndedBy {
     Silence,
 }
 
+impl EndedBy {
+    /// Every way, in the order of declaration.
+    pub const ALL: [Self; 4] = [Self::Framing, Self::Turn, Self::Close, Self::Silence];
+
+    /// Value of the label `by`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Framing => "framing",
+            Self::Turn => "turn",
+            Self::Close => "close",
+            Self::Silence => "silence",
+        }
+    }
+}
+
 /// Why an exchange became no span, or less of one. Value of the label `reason`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Incomplete {
@@ -94,11 +110,47 @@ pub struct Exchange {
     pub http: HttpExchange,
 }
 
+/// A method token: those of RFC 9110, 5789 and the QUERY draft without an allocation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Method {
+    /// One that semantic conventions know.
+    Known(&'static str),
+    /// Any other token.
+    Other(Box<str>),
+}
+
+impl Method {
+    const KNOWN: [&'static str; 10] =
+        ["GET", "POST", "PUT", "HEAD", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE", "QUERY"];
+
+    /// The method called `token`.
+    #[must_use]
+    pub fn new(token: &str) -> Self {
+        let known = Self::KNOWN.into_iter().find(|known| *known == token);
+        known.map_or_else(|| Self::Other(token.into()), Self::Known)
+    }
+
+    /// The token.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Known(token) => token,
+            Self::Other(token) => token,
+        }
+    }
+}
+
+impl Default for Method {
+    fn default() -> Self {
+        Self::Known("GET")
+    }
+}
+
 /// HTTP/1.x. Strings are cut at their bounds and valid UTF-8 (others are replaced).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HttpExchange {
     /// The method token.
-    pub method: Box<str>,
+    pub method: Method,
     /// Request target without scheme, authority, query and fragment.
     pub path: Box<str>,
     /// `host` or `host:port` of the request, empty if none was seen.

@@ -1,0 +1,218 @@
+//! HTTP/1.0 and HTTP/1.1 (RFC 9110, RFC 9112), server and client.
+//!
+//! in   [`Session::data`], [`Session::eof`] by direction, [`Session::silence`], [`Session::close`]
+//! out  [`crate::model::Exchange`], one per request that is told
+//! keeps one head of at most 16 KiB per direction, at most 1024 unanswered requests
+
+mod body;
+mod framer;
+mod pairing;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+use super::{Output, SILENCE, Segment};
+use crate::model::{Direction, EndedBy, Incomplete, KtimeNs, Role, Socket};
+use framer::{Framer, Side};
+use pairing::{Pairing, Pairs};
+use parse::Looks;
+
+/// Runs of bytes that were neither request nor response before a connection is left alone: a late start may hit the
+/// middle of a few bodies.
+const MAX_STRAYS: u32 = 8;
+
+/// One connection.
+#[derive(Debug)]
+pub struct Session {
+    socket: Socket,
+    state: State,
+    strays: u32,
+    last: KtimeNs,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Who asks is not known yet.
+    Unknown,
+    Http(Box<Http>),
+    /// Not HTTP/1, or not any more.
+    Opaque,
+}
+
+#[derive(Debug)]
+struct Http {
+    role: Role,
+    requests: Framer,
+    responses: Framer,
+    pairing: Pairing,
+    last_side: Option<Side>,
+}
+
+impl Session {
+    /// A connection of which nothing was seen yet.
+    #[must_use]
+    pub const fn new(socket: Socket) -> Self {
+        Self { socket, state: State::Unknown, strays: 0, last: KtimeNs(0) }
+    }
+
+    /// When bytes last came.
+    #[must_use]
+    pub const fn last(&self) -> KtimeNs {
+        self.last
+    }
+
+    /// Bytes crossed.
+    pub fn data(&mut self, direction: Direction, segment: &Segment<'_>, out: &mut Output) {
+        self.last = self.last.max(segment.time);
+        if matches!(self.state, State::Unknown) {
+            self.detect(direction, segment);
+        }
+        if let State::Http(http) = &mut self.state {
+            http.data(direction, segment, out);
+            if http.pairing.is_over() || self.strays + http.pairing.strays() > MAX_STRAYS {
+                http.close(EndedBy::Close, Incomplete::Invalid, out);
+                self.state = State::Opaque;
+            }
+        }
+    }
+
+    fn detect(&mut self, direction: Direction, segment: &Segment<'_>) {
+        let role = match (parse::looks(segment.bytes), direction) {
+            (Looks::Request, Direction::Rx) | (Looks::Response, Direction::Tx) => Role::Server,
+            (Looks::Request, Direction::Tx) | (Looks::Response, Direction::Rx) => Role::Client,
+            (Looks::Neither, _) => {
+                self.strays += 1;
+                if self.strays > MAX_STRAYS {
+                    self.state = State::Opaque;
+                }
+                return;
+            }
+        };
+        self.state = State::Http(Box::new(Http::new(role, self.socket)));
+    }
+
+    /// Nothing follows in this direction.
+    pub fn eof(&mut self, direction: Direction, out: &mut Output) {
+        if let State::Http(http) = &mut self.state {
+            http.eof(direction, out);
+        }
+    }
+
+    /// Stream time went on.
+    pub fn silence(&mut self, now: KtimeNs, out: &mut Output) {
+        if let State::Http(http) = &mut self.state
+            && now.since(self.last) >= SILENCE
+        {
+            http.silence(out);
+        }
+    }
+
+    /// The connection ended; `reason` is for requests that were not answered.
+    pub fn close(&mut self, reason: Incomplete, out: &mut Output) {
+        if let State::Http(http) = &mut self.state {
+            http.close(EndedBy::Close, reason, out);
+        }
+        self.state = State::Opaque;
+    }
+}
+
+impl Http {
+    const fn new(role: Role, socket: Socket) -> Self {
+        Self {
+            role,
+            requests: Framer::new(Side::Requests),
+            responses: Framer::new(Side::Responses),
+            pairing: Pairing::new(role, socket),
+            last_side: None,
+        }
+    }
+
+    const fn side(&self, direction: Direction) -> Side {
+        match (self.role, direction) {
+            (Role::Server, Direction::Rx) | (Role::Client, Direction::Tx) => Side::Requests,
+            (Role::Server, Direction::Tx) | (Role::Client, Direction::Rx) => Side::Responses,
+        }
+    }
+
+    fn data(&mut self, direction: Direction, segment: &Segment<'_>, out: &mut Output) {
+        let side = self.side(direction);
+        let has_turned = self.last_side != Some(side);
+        self.last_side = Some(side);
+        match side {
+            Side::Requests => self.request_data(segment, has_turned, out),
+            Side::Responses => self.response_data(segment, out),
+        }
+    }
+
+    fn request_data(&mut self, segment: &Segment<'_>, has_turned: bool, out: &mut Output) {
+        let mut pairs = Pairs { pairing: &mut self.pairing, out };
+        if self.requests.awaits_body()
+            && pairs.pairing.may_lack_body()
+            && parse::looks(segment.bytes) == Looks::Request
+        {
+            self.requests.restart();
+            pairs.end_request();
+        }
+        let begins_message = self.requests.is_at_start() || self.requests.is_lost();
+        if has_turned && begins_message {
+            end_cut_response(&mut self.responses, &mut pairs, EndedBy::Turn);
+            let is_settled = self.responses.is_at_start() && pairs.pairing.settle_at_turn();
+            if is_settled || !pairs.pairing.is_uncertain() {
+                self.requests.restart();
+            }
+        }
+        self.requests.push(segment, &mut pairs);
+    }
+
+    fn response_data(&mut self, segment: &Segment<'_>, out: &mut Output) {
+        let mut pairs = Pairs { pairing: &mut self.pairing, out };
+        // an answer to a head that is not whole: the server saw enough of it
+        self.requests.give_up_head_if_begun(Incomplete::Invalid, &mut pairs);
+        self.responses.push(segment, &mut pairs);
+        if pairs.pairing.take_final_head() && self.requests.is_cut() {
+            self.requests.restart();
+            pairs.end_request();
+        }
+    }
+
+    fn eof(&mut self, direction: Direction, out: &mut Output) {
+        let side = self.side(direction);
+        let mut pairs = Pairs { pairing: &mut self.pairing, out };
+        match side {
+            Side::Requests => {
+                self.requests.give_up_head_if_begun(Incomplete::Invalid, &mut pairs);
+                pairs.end_request();
+            }
+            Side::Responses => {
+                self.responses.give_up_head_if_begun(Incomplete::CaptureCut, &mut pairs);
+                pairs.end_response(EndedBy::Close);
+            }
+        }
+    }
+
+    fn silence(&mut self, out: &mut Output) {
+        let mut pairs = Pairs { pairing: &mut self.pairing, out };
+        end_cut_response(&mut self.responses, &mut pairs, EndedBy::Silence);
+        if pairs.pairing.is_uncertain() && pairs.pairing.settle_at_silence() && self.requests.is_lost() {
+            self.requests.restart();
+        }
+    }
+
+    fn close(&mut self, how: EndedBy, reason: Incomplete, out: &mut Output) {
+        let mut pairs = Pairs { pairing: &mut self.pairing, out };
+        self.requests.give_up_head_if_begun(Incomplete::Invalid, &mut pairs);
+        self.responses.give_up_head_if_begun(Incomplete::CaptureCut, &mut pairs);
+        pairs.close(how, reason);
+    }
+}
+
+/// A response whose end only this tells; or none, because its bytes were lost.
+fn end_cut_response(responses: &mut Framer, pairs: &mut Pairs<'_>, how: EndedBy) {
+    if responses.is_cut() || responses.is_lost() {
+        if responses.is_cut() {
+            pairs.end_response(how);
+        }
+        pairs.lose_responses();
+        responses.restart();
+    }
+}

@@ -1,0 +1,178 @@
+//! The connections.
+
+use super::stream::{Placed, Stream};
+use crate::{
+    model::{Chunk, Close, Direction, Incomplete, KtimeNs},
+    protocol::{Output, Segment, http1::Session},
+};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use ratatosk_abi::OffsetKind;
+use std::time::Duration;
+
+/// Connections remembered: 16 Ki x about 1 KiB is what a node's agent may take for it.
+const DEFAULT_CONNECTIONS: usize = 16_384;
+/// A close may overtake the last data by as much as the data ring lags behind.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+/// Connections looked at when one has to go: the longest idle of these, not of all, so that a flood stays cheap.
+const EVICTION_SAMPLE: usize = 16;
+
+/// Bounds of the table.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Connections; beyond, one that was idle for long is forgotten, and counted.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: DEFAULT_CONNECTIONS }
+    }
+}
+
+#[derive(Debug)]
+struct Connection {
+    rx: Stream,
+    tx: Stream,
+    session: Session,
+    closing: Option<Close>,
+}
+
+/// Every connection of which bytes were seen.
+#[derive(Debug)]
+pub struct Connections {
+    by_cookie: HashMap<u64, Connection, RandomState>,
+    limits: Limits,
+}
+
+impl Connection {
+    fn new(chunk: &Chunk<'_>) -> Self {
+        Self { rx: Stream::default(), tx: Stream::default(), session: Session::new(chunk.socket), closing: None }
+    }
+
+    fn push(&mut self, chunk: &Chunk<'_>, out: &mut Output) -> Placed {
+        let (session, direction) = (&mut self.session, chunk.direction);
+        let (stream, other, opposite) = match direction {
+            Direction::Rx => (&mut self.rx, &mut self.tx, Direction::Tx),
+            Direction::Tx => (&mut self.tx, &mut self.rx, Direction::Rx),
+        };
+        // the direction turned, so what the other one still misses will not come any more
+        other.flush(|segment| session.data(opposite, segment, out));
+        stream.push(chunk, |segment: &Segment<'_>| session.data(direction, segment, out))
+    }
+
+    fn flush(&mut self, out: &mut Output) {
+        let session = &mut self.session;
+        self.rx.flush(|segment| session.data(Direction::Rx, segment, out));
+        self.tx.flush(|segment| session.data(Direction::Tx, segment, out));
+    }
+
+    fn advance(&mut self, now: KtimeNs, out: &mut Output) {
+        let session = &mut self.session;
+        self.rx.expire(now, |segment| session.data(Direction::Rx, segment, out));
+        self.tx.expire(now, |segment| session.data(Direction::Tx, segment, out));
+        session.silence(now, out);
+    }
+
+    /// All bytes up to the final offsets were handed on.
+    fn is_drained(&self, close: &Close) -> bool {
+        let reached = |stream: &Stream, end: crate::model::Offset| {
+            end.kind != OffsetKind::None && stream.is_settled() && stream.has_reached(end.value)
+        };
+        reached(&self.rx, close.rx_end) && reached(&self.tx, close.tx_end)
+    }
+}
+
+impl Connections {
+    /// An empty table.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self { by_cookie: HashMap::with_hasher(RandomState::default()), limits }
+    }
+
+    /// Connections at hand.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_cookie.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_cookie.is_empty()
+    }
+
+    /// Bytes crossed.
+    pub fn chunk(&mut self, chunk: &Chunk<'_>, out: &mut Output) {
+        let connection = self.connection(chunk, out);
+        let placed = connection.push(chunk, out);
+        out.resyncs += u64::from(placed == Placed::Resync);
+        self.end_if_drained(chunk.socket.cookie, out);
+    }
+
+    /// A direction ended: nothing follows `chunk.offset`.
+    pub fn eof(&mut self, chunk: &Chunk<'_>, out: &mut Output) {
+        if let Some(connection) = self.by_cookie.get_mut(&chunk.socket.cookie) {
+            connection.flush(out);
+            connection.session.eof(chunk.direction, out);
+        }
+    }
+
+    /// A connection ended. Its last bytes may still be on their way.
+    pub fn close(&mut self, close: &Close, out: &mut Output) {
+        if let Some(connection) = self.by_cookie.get_mut(&close.socket.cookie) {
+            connection.closing = Some(*close);
+            self.end_if_drained(close.socket.cookie, out);
+        }
+    }
+
+    /// Stream time went on to `now`.
+    pub fn advance(&mut self, now: KtimeNs, out: &mut Output) {
+        self.by_cookie.retain(|_, connection| {
+            connection.advance(now, out);
+            let is_over = connection.closing.is_some_and(|close| now.since(close.time) >= CLOSE_WAIT);
+            if is_over {
+                end(connection, Incomplete::NoResponse, out);
+            }
+            !is_over
+        });
+    }
+
+    /// The stream is over: everything that is left is told or counted.
+    pub fn finish(&mut self, out: &mut Output) {
+        for (_, mut connection) in self.by_cookie.drain() {
+            end(&mut connection, Incomplete::NoResponse, out);
+        }
+    }
+
+    fn connection(&mut self, chunk: &Chunk<'_>, out: &mut Output) -> &mut Connection {
+        let cookie = chunk.socket.cookie;
+        if self.by_cookie.len() >= self.limits.connections && !self.by_cookie.contains_key(&cookie) {
+            self.evict(out);
+        }
+        self.by_cookie.entry(cookie).or_insert_with(|| Connection::new(chunk))
+    }
+
+    fn evict(&mut self, out: &mut Output) {
+        let sample = self.by_cookie.iter().take(EVICTION_SAMPLE);
+        let idle = sample.min_by_key(|(_, connection)| connection.session.last()).map(|(cookie, _)| *cookie);
+        if let Some(mut connection) = idle.and_then(|cookie| self.by_cookie.remove(&cookie)) {
+            end(&mut connection, Incomplete::Evicted, out);
+            out.incomplete.add(Incomplete::Evicted, 1);
+        }
+    }
+
+    fn end_if_drained(&mut self, cookie: u64, out: &mut Output) {
+        let Some(connection) = self.by_cookie.get(&cookie) else { return };
+        if connection.closing.is_some_and(|close| connection.is_drained(&close))
+            && let Some(mut connection) = self.by_cookie.remove(&cookie)
+        {
+            end(&mut connection, Incomplete::NoResponse, out);
+        }
+    }
+}
+
+fn end(connection: &mut Connection, reason: Incomplete, out: &mut Output) {
+    connection.flush(out);
+    connection.session.close(reason, out);
+}

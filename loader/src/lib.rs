@@ -1,0 +1,9 @@
+//! The privileged side of Ratatosk: loads the probes, gives everything up, streams raw records.
+//!
+//! `process/` has one file per process; `server/` is what the unprivileged half of the loader is made of. No byte that
+//! an observed process wrote is parsed here: records are opaque but for the fixed parts that the kernel wrote.
+
+pub mod error;
+pub mod process;
+pub mod server;
+pub mod socket;

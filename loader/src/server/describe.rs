@@ -1,7 +1,7 @@
 //! Questions to the attacher: what was asked, what still waits.
 
 use crate::process::ipc::{self, IpcError, MAX_IN_FLIGHT, Reply, Request, RequestKind};
-use crate::server::processes::Processes;
+use crate::server::processes::{MAX_PROCESSES, Processes};
 use std::collections::{HashSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -46,6 +46,12 @@ impl Describe {
         self.waiting.push_back(handle);
     }
 
+    /// Processes not asked about yet.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Has the iterators run soon, once for however many ask.
     pub fn ask_resnapshot(&mut self) {
         self.resnapshot_wanted = true;
@@ -55,6 +61,12 @@ impl Describe {
     #[must_use]
     pub const fn wants_resnapshot(&self) -> bool {
         self.resnapshot_wanted || self.resnapshot_in_flight
+    }
+
+    /// Whether the iterators run now.
+    #[must_use]
+    pub const fn runs_resnapshot(&self) -> bool {
+        self.resnapshot_in_flight
     }
 
     /// Tells the attacher that connections are accepted.
@@ -71,6 +83,7 @@ impl Describe {
     /// [`IpcError`] if the attacher is gone.
     pub fn send(&mut self, processes: &mut Processes) -> Result<(), IpcError> {
         self.send_resnapshot(processes)?;
+        self.bound(processes);
         while self.in_flight.len() < MAX_IN_FLIGHT {
             let Some(handle) = self.waiting.pop_front() else { break };
             let Some(process) = processes.get(handle) else { continue };
@@ -82,6 +95,13 @@ impl Describe {
             self.in_flight.insert(handle);
         }
         Ok(())
+    }
+
+    /// Processes that ended while they waited are forgotten before the queue outgrows the table.
+    fn bound(&mut self, processes: &Processes) {
+        if self.waiting.len() > 2 * MAX_PROCESSES {
+            self.waiting.retain(|handle| processes.get(*handle).is_some());
+        }
     }
 
     fn send_resnapshot(&mut self, processes: &mut Processes) -> Result<(), IpcError> {

@@ -5,7 +5,6 @@
 
 use crate::process::ipc::{IpcError, Reply, RequestKind};
 use crate::process::server::{Handover, ServerOptions};
-use crate::server::announce;
 use crate::server::clock::Identity;
 use crate::server::describe::Describe;
 use crate::server::kernel::Kernel;
@@ -16,7 +15,7 @@ use crate::server::queue::Queue;
 use crate::server::session::Session;
 use crate::server::snapshot::Snapshot;
 use crate::server::targets::Targets;
-use ratatosk_abi::{ConnRecord, ProcessRecord, Record, RecordKind, Records, TargetState, counter};
+use ratatosk_abi::{Record, RecordKind, Records, TargetState, counter};
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -69,6 +68,7 @@ pub struct Hub<K> {
     pub(super) watermark_ns: u64,
     intake: Intake,
     control_lost: u64,
+    control_lost_before_resnapshot: u64,
     complaints_left: u32,
 }
 
@@ -92,6 +92,7 @@ impl<K: Kernel> Hub<K> {
             watermark_ns: 0,
             intake: Intake::default(),
             control_lost: 0,
+            control_lost_before_resnapshot: 0,
             complaints_left: COMPLAINTS_PER_SECOND,
             kernel,
             options,
@@ -168,75 +169,6 @@ impl<K: Kernel> Hub<K> {
         }
     }
 
-    fn learn(&mut self, kind: RecordKind, record: &Record<'_>) {
-        match kind {
-            RecordKind::Process | RecordKind::Fork | RecordKind::Exec => {
-                record.fixed().into_iter().for_each(|process| self.learn_process(kind, &process));
-            }
-            RecordKind::Exit => self.learn_exit(record.header.tgid, record.header.ktime_ns),
-            RecordKind::Listen => record.fixed().into_iter().for_each(|conn| self.learn_listener(&conn)),
-            RecordKind::Close => {
-                record
-                    .fixed()
-                    .into_iter()
-                    .for_each(|conn: ConnRecord| self.processes.close(conn.sock.cookie));
-            }
-            _ => {}
-        }
-    }
-
-    fn learn_process(&mut self, kind: RecordKind, record: &ProcessRecord) {
-        let Ok(learned) = self.processes.learn(record, kind == RecordKind::Exec) else {
-            self.ledger.produce(RecordKind::ProcessInfo as u16);
-            return self.ledger.discard(DropReason::ProcessTableFull, 1);
-        };
-        let Some(handle) = learned.new_handle else { return };
-        let kernel_set = TargetState::from_raw(record.target_state).unwrap_or(TargetState::Unknown);
-        let when = (record.hdr.ktime_ns, kernel_set);
-        self.targets.repair(&mut self.kernel, learned.replaced.as_ref(), record.hdr.tgid, when);
-        if kind == RecordKind::Fork && self.processes.inherit(handle).is_some() {
-            self.announce(handle);
-        } else {
-            self.describe.ask(handle);
-        }
-    }
-
-    fn learn_exit(&mut self, tgid: u32, ktime_ns: u64) {
-        if let Some(ended) = self.processes.exit(tgid) {
-            self.targets.retire(&ended, ktime_ns);
-        }
-    }
-
-    fn learn_listener(&mut self, record: &ConnRecord) {
-        if self.processes.listen(record) {
-            self.apply_port(record.sock.local_port, record.hdr.tgid);
-        }
-    }
-
-    /// Selects a process that listens on a wanted port. Who was looked at before it listened may be selected now.
-    pub(super) fn apply_port(&mut self, port: u16, tgid: u32) {
-        let Some(wanted) = self.targets.wanted_by(port) else { return };
-        let Some(process) = self.processes.by_tgid_mut(tgid) else { return };
-        let is_open = match self.kernel.target(tgid) {
-            TargetState::Unknown => true,
-            // Marked before, or ignored: only a port that decides alone changes that.
-            TargetState::Wanted | TargetState::Ignored => wanted == TargetState::Observed,
-            TargetState::Observed | TargetState::Denied | TargetState::Own => false,
-        };
-        if is_open && self.policy.permits(process) {
-            Targets::decide(&mut self.kernel, process, wanted);
-        }
-    }
-
-    /// Tells the processor what is known about a process.
-    fn announce(&mut self, handle: u64) {
-        let Some(process) = self.processes.get(handle) else { return };
-        let Some(info) = &process.info else { return };
-        let state = self.kernel.target(process.tgid());
-        let bytes = announce::process_info(process, info, state, self.kernel.now());
-        self.enqueue(RecordKind::ProcessInfo as u16, &bytes);
-    }
-
     /// Takes what the attacher answered.
     ///
     /// # Errors
@@ -252,7 +184,9 @@ impl<K: Kernel> Hub<K> {
         if RequestKind::from_raw(reply.kind) == Some(RequestKind::Resnapshot) {
             // What the iterators told is in the ring by now.
             self.drain();
-            if reply.is_whole == 1 && self.processes.end_resnapshot() > 0 {
+            // A record that found no room would look like a process that is gone.
+            let is_whole = reply.is_whole == 1 && self.lost_control() == self.control_lost_before_resnapshot;
+            if is_whole && self.processes.end_resnapshot() > 0 {
                 self.snapshot = Snapshot::Wanted;
             }
         } else if self.processes.describe(reply.token, Info::from_reply(reply)).is_some() {
@@ -265,17 +199,24 @@ impl<K: Kernel> Hub<K> {
     /// # Errors
     /// [`IpcError`] if the attacher is gone.
     pub fn ask(&mut self) -> Result<(), IpcError> {
+        if !self.describe.runs_resnapshot() {
+            self.control_lost_before_resnapshot = self.control_lost;
+        }
         self.describe.send(&mut self.processes)
     }
 
     /// Every 100 ms: the probes hear that `server` lives, lost control records are noticed.
     pub fn beat(&mut self) {
         self.kernel.beat(self.kernel.now());
-        let lost = self.kernel.counters()[counter::CONTROL_RING_FULL];
+        let lost = self.lost_control();
         if lost > self.control_lost {
             self.control_lost = lost;
             self.describe.ask_resnapshot();
         }
+    }
+
+    fn lost_control(&self) -> u64 {
+        self.kernel.counters()[counter::CONTROL_RING_FULL]
     }
 
     /// Whether one more line about a bad request may be written this second.

@@ -13,6 +13,7 @@ pub mod describe;
 pub mod grpc;
 pub mod hub;
 pub mod kernel;
+mod learn;
 pub mod ledger;
 pub mod policy;
 pub mod processes;

@@ -7,7 +7,7 @@
 use crate::process::ipc::{Reply, Text};
 use crate::server::ledger::DropReason;
 use ratatosk_abi::{ConnRecord, ProcessRecord, TargetState};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 /// Processes at a time: the default of `pid_max` on small machines, far more than a node's kubelet allows.
@@ -90,6 +90,12 @@ impl Process {
     }
 }
 
+#[derive(Debug)]
+struct Listener {
+    record: ConnRecord,
+    seen_in: u64,
+}
+
 /// What became of a record about a process.
 #[derive(Debug)]
 pub struct Learned {
@@ -104,7 +110,10 @@ pub struct Learned {
 pub struct Processes {
     by_handle: BTreeMap<u64, Process>,
     by_tgid: HashMap<u32, u64>,
-    listeners: BTreeMap<(u64, u32), ConnRecord>,
+    /// By (cookie, tgid): a socket may have many owners.
+    listeners: BTreeMap<(u64, u32), Listener>,
+    /// The same pairs the other way round, so that an exit costs no walk.
+    listening: BTreeSet<(u32, u64)>,
     last_handle: u64,
     info_bytes: usize,
     resnapshot: u64,
@@ -147,7 +156,9 @@ impl Processes {
 
     /// A process ended: it and its listeners are forgotten.
     pub fn exit(&mut self, tgid: u32) -> Option<Process> {
-        self.listeners.retain(|(_, owner), _| *owner != tgid);
+        let sockets: Vec<u64> =
+            self.listening.range((tgid, 0)..=(tgid, u64::MAX)).map(|pair| pair.1).collect();
+        sockets.into_iter().for_each(|cookie| self.forget_listener((cookie, tgid)));
         self.forget(tgid)
     }
 
@@ -193,17 +204,22 @@ impl Processes {
         let key = (record.sock.cookie, record.hdr.tgid);
         let fits = self.listeners.len() < MAX_LISTENERS || self.listeners.contains_key(&key);
         if fits {
-            self.listeners.insert(key, *record);
+            self.listeners.insert(key, Listener { record: *record, seen_in: self.resnapshot });
+            self.listening.insert((key.1, key.0));
         }
         fits
     }
 
     /// A socket is gone.
     pub fn close(&mut self, cookie: u64) {
-        let range = (cookie, 0)..=(cookie, u32::MAX);
-        if self.listeners.range(range).next().is_some() {
-            self.listeners.retain(|(listening, _), _| *listening != cookie);
-        }
+        let owners = self.listeners.range((cookie, 0)..=(cookie, u32::MAX));
+        let owners: Vec<(u64, u32)> = owners.map(|(key, _)| *key).collect();
+        owners.into_iter().for_each(|key| self.forget_listener(key));
+    }
+
+    fn forget_listener(&mut self, key: (u64, u32)) {
+        self.listeners.remove(&key);
+        self.listening.remove(&(key.1, key.0));
     }
 
     /// What is seen from now on belongs to another run of the iterators.
@@ -211,8 +227,19 @@ impl Processes {
         self.resnapshot += 1;
     }
 
-    /// Forgets what the last run of the iterators did not see: its exit was lost. Gives how many they were.
+    /// Forgets what the last run of the iterators did not see: its end was lost. Gives how many they were.
     pub fn end_resnapshot(&mut self) -> usize {
+        self.forget_unseen_processes() + self.forget_unseen_listeners()
+    }
+
+    fn forget_unseen_listeners(&mut self) -> usize {
+        let unseen = self.listeners.iter().filter(|(_, listener)| listener.seen_in < self.resnapshot);
+        let unseen: Vec<(u64, u32)> = unseen.map(|(key, _)| *key).collect();
+        unseen.iter().for_each(|key| self.forget_listener(*key));
+        unseen.len()
+    }
+
+    fn forget_unseen_processes(&mut self) -> usize {
         let unseen = self.by_handle.values().filter(|process| process.seen_in < self.resnapshot);
         let unseen: Vec<u32> = unseen.map(Process::tgid).collect();
         unseen.iter().filter(|tgid| self.exit(**tgid).is_some()).count()
@@ -262,12 +289,15 @@ impl Processes {
     #[must_use]
     pub fn listener_after(&self, key: (u64, u32)) -> Option<((u64, u32), &ConnRecord)> {
         use std::ops::Bound::{Excluded, Unbounded};
-        self.listeners.range((Excluded(key), Unbounded)).next().map(|(key, record)| (*key, record))
+        self.listeners
+            .range((Excluded(key), Unbounded))
+            .next()
+            .map(|(key, listener)| (*key, &listener.record))
     }
 
     /// Every listener.
     pub fn listeners(&self) -> impl Iterator<Item = &ConnRecord> {
-        self.listeners.values()
+        self.listeners.values().map(|listener| &listener.record)
     }
 }
 

@@ -93,4 +93,7 @@ fn listeners_go_with_their_socket_or_their_process() {
     assert_eq!(processes.listeners().count(), 2);
     processes.close(1);
     assert_eq!(processes.listener_after((0, 0)).map(|(key, _)| key), Some((2, 8)));
+    processes.begin_resnapshot();
+    assert_eq!((processes.end_resnapshot(), processes.listeners().count()), (1, 0));
+    assert!(processes.listening.is_empty());
 }

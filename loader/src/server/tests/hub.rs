@@ -4,6 +4,7 @@ use super::fake::{FakeKernel, answer, answer_with, chunk, handover, kinds, liste
 use crate::server::clock::Identity;
 use crate::server::hub::Hub;
 use crate::server::ledger::DropReason;
+use crate::server::processes::MAX_PROCESSES;
 use crate::server::queue::QueueBounds;
 use crate::server::request::Event;
 use crate::server::session::OUTBOUND_MESSAGES;
@@ -326,6 +327,32 @@ fn a_process_whose_exit_was_lost_goes_with_the_next_whole_resnapshot() {
     rig.hub.on_replies().expect("attacher");
     let told = rig.receive_all(&mut inbox);
     assert_eq!(told, [RecordKind::SnapshotBegin, RecordKind::SnapshotEnd]);
+    rig.assert_identity();
+}
+
+#[test]
+fn a_resnapshot_that_lost_records_forgets_nobody() {
+    let mut rig = Rig::new(QueueBounds::default());
+    rig.control(process(RecordKind::Process, 7, 1));
+    rig.hub.ask().expect("attacher");
+    rig.kernel.with(|world| world.counters[counter::CONTROL_RING_FULL] = 1);
+    answer_with(&rig.attacher, 1);
+    rig.hub.on_replies().expect("attacher");
+    assert!(rig.hub.processes.by_tgid(7).is_some());
+}
+
+#[test]
+fn an_exec_storm_beside_a_silent_attacher_stays_bounded() {
+    let mut rig = Rig::with_process(7);
+    for _ in 0..100 {
+        rig.kernel.with(|world| {
+            world.control.extend((0..1000).map(|_| process(RecordKind::Exec, 7, 1)));
+        });
+        rig.hub.drain();
+        rig.hub.ask().expect("attacher");
+    }
+    assert!(rig.hub.describe.waiting() <= 2 * MAX_PROCESSES);
+    assert!(rig.hub.status().control_collapsed > 0);
     rig.assert_identity();
 }
 

@@ -11,6 +11,7 @@ use ratatosk_proto::v1::processor_message::Kind as Sent;
 use ratatosk_proto::v1::{Acknowledge, Batch, Hello, LoaderMessage, ProcessorMessage, Start, Status, Tick};
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
@@ -100,11 +101,19 @@ async fn observe(path: &Path, words: mpsc::Receiver<ProcessorMessage>) -> Stream
 
 /// Runs `test` beside a server; the attacher answers every 5 ms.
 fn beside_a_server<T: Future<Output = ()>>(uid: u32, test: impl FnOnce(FakeKernel, PathBuf) -> T) {
+    beside_a_bounded_server(QueueBounds::default(), uid, test);
+}
+
+fn beside_a_bounded_server<T: Future<Output = ()>>(
+    bounds: QueueBounds,
+    uid: u32,
+    test: impl FnOnce(FakeKernel, PathBuf) -> T,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     let local = LocalSet::new();
     let whole = async {
         let kernel = FakeKernel::new();
-        let (handover, attacher, path) = handover(&kernel, QueueBounds::default(), uid);
+        let (handover, attacher, path) = handover(&kernel, bounds, uid);
         tokio::task::spawn_local(async move { panic!("server ended: {:?}", serve(handover).await) });
         tokio::task::spawn_local(async move {
             loop {
@@ -188,8 +197,27 @@ fn what_was_not_acknowledged_comes_again_with_its_number() {
     });
 }
 
+/// What is logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no panic").extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[test]
-fn another_uid_is_closed_before_a_byte_is_read() {
+fn another_uid_is_closed_before_a_byte_is_read_with_an_audit_line() {
+    let log = Log::default();
+    let writer = log.clone();
+    let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(lines);
     beside_a_server(our_uid() + 1, async |kernel, path| {
         // It says nothing, so nothing could have been read: the end comes by itself.
         let mut peer = UnixStream::connect(&path).await.expect("connected");
@@ -198,6 +226,9 @@ fn another_uid_is_closed_before_a_byte_is_read() {
         assert_eq!((read.unwrap_or(0), bytes.len()), (0, 0));
         assert!(kernel.with(|world| !world.targets.contains_key(&std::process::id())));
     });
+    let log = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("text");
+    let peer = format!("event=\"refused_peer\" reason=\"uid\" uid={} pid={}", our_uid(), std::process::id());
+    assert!(log.contains("audit") && log.contains(&peer), "{log}");
 }
 
 #[test]
@@ -275,5 +306,33 @@ fn ticks_and_heartbeats_come_every_100_ms_and_the_clock_every_10_s() {
         let seconds = began.elapsed().as_secs();
         assert!((20..=21).contains(&seconds) && clocks == 2, "{seconds} s, {clocks} clocks");
         assert!(kernel.with(|world| world.beats) - beats >= 199);
+    });
+}
+
+#[test]
+fn every_record_has_one_fate_over_many_streams() {
+    let bounds = QueueBounds { queue_bytes: 4096, control_bytes: 2048, batch_bytes: 512 };
+    beside_a_bounded_server(bounds, our_uid(), async |kernel, path| {
+        let mut next_number = 1;
+        for round in 0..20_u32 {
+            let mut client = Client::connect(&path, 1).await;
+            for step in 0..=round {
+                kernel.with(|world| {
+                    world.data.extend((0..40).map(|_| chunk(1)));
+                    world.control.extend((1..8).map(|tgid| process(RecordKind::Exec, tgid + step * 8, 1)));
+                });
+                let batch = client.batch().await;
+                assert!(batch.number <= next_number, "a gap before {}", batch.number);
+                next_number = next_number.max(batch.number + 1);
+                if step % 3 != 2 {
+                    client.acknowledge(batch.number).await;
+                }
+            }
+            assert_identity(&client.status().await);
+        }
+        let status = Client::connect(&path, 1).await.status().await;
+        assert_identity(&status);
+        let dropped = |reason: &str| status.dropped.iter().any(|d| d.reason == reason && d.records > 0);
+        assert!(dropped("queue_full") && dropped("collapsed"), "{status:?}");
     });
 }

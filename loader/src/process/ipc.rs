@@ -4,7 +4,7 @@
 //! out  [`Reply`], one per request and in any order, from `attacher`
 //!
 //! Both ends parse by copying a fixed struct: a datagram of another size is refused. `attacher` needs nothing but
-//! [`receive_request`] and [`send_reply`]; neither blocks.
+//! [`serve_one`]; nothing here blocks.
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
@@ -168,6 +168,9 @@ pub enum IpcError {
         /// Of the struct.
         expected_bytes: usize,
     },
+    /// A request that nobody makes.
+    #[error("a request of kind {0}")]
+    Kind(u32),
     /// The socket failed.
     #[error("socket: {0}")]
     Socket(Errno),
@@ -207,6 +210,25 @@ pub fn receive_reply(fd: impl AsFd) -> Result<Option<Box<Reply>>, IpcError> {
     Ok(receive_bytes(fd, reply.as_mut_bytes())?.then_some(reply))
 }
 
+/// Takes one request, has it answered, sends the reply; `Ready` has none. Gives the kind, `None` if none was waiting.
+///
+/// # Errors
+/// [`IpcError`] if the other end is gone or sent nonsense, or if it asked more than [`MAX_IN_FLIGHT`] allows: then it is
+/// not our `server` that runs there.
+pub fn serve_one(
+    fd: impl AsFd,
+    answer: impl FnOnce(RequestKind, &mut Reply),
+) -> Result<Option<RequestKind>, IpcError> {
+    let Some(request) = receive_request(&fd)? else { return Ok(None) };
+    let kind = RequestKind::from_raw(request.kind).ok_or(IpcError::Kind(request.kind))?;
+    let mut reply = Reply::to(&request);
+    answer(kind, &mut reply);
+    if kind != RequestKind::Ready && !send_reply(fd, &reply)? {
+        return Err(IpcError::Socket(Errno::EAGAIN));
+    }
+    Ok(Some(kind))
+}
+
 fn send_bytes(fd: impl AsFd, bytes: &[u8]) -> Result<bool, IpcError> {
     match send(fd.as_fd().as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
         Ok(_) => Ok(true),
@@ -229,58 +251,5 @@ fn receive_bytes(fd: impl AsFd, bytes: &mut [u8]) -> Result<bool, IpcError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-    use std::os::fd::OwnedFd;
-
-    fn pair() -> (OwnedFd, OwnedFd) {
-        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-            .expect("socketpair")
-    }
-
-    #[test]
-    fn a_request_and_its_reply_cross() {
-        let (server, attacher) = pair();
-        let request = Request::describe(7, 9, 11);
-        assert!(send_request(&server, &request).expect("sent"));
-        assert_eq!(receive_request(&attacher).expect("received"), Some(request));
-        let mut reply = Reply::to(&request);
-        reply.store(Text::Exe, b"/bin/true");
-        assert!(send_reply(&attacher, &reply).expect("sent"));
-        let reply = receive_reply(&server).expect("received").expect("waiting");
-        assert_eq!((reply.token, reply.text(Text::Exe)), (11, b"/bin/true".as_slice()));
-        assert_eq!((reply.text(Text::Cmdline).len(), reply.readable), (0, ratatosk_abi::readable::EXE));
-    }
-
-    #[test]
-    fn as_many_replies_as_may_be_in_flight_fit_the_socket() {
-        let (_server, attacher) = pair();
-        let reply = Reply::to(&Request::describe(1, 1, 1));
-        assert!((0..MAX_IN_FLIGHT).all(|_| send_reply(&attacher, &reply).expect("sent")));
-    }
-
-    #[test]
-    fn a_longer_string_is_cut() {
-        let mut reply = Reply::to(&Request::bare(RequestKind::Ready));
-        reply.store(Text::Cmdline, &[7; MAX_STRING_BYTES + 1]);
-        assert_eq!(reply.text(Text::Cmdline), [7; MAX_STRING_BYTES]);
-    }
-
-    #[test]
-    fn a_datagram_of_another_size_is_an_error() {
-        let (server, attacher) = pair();
-        for bytes in [&[0u8; 23][..], &[0u8; 25][..]] {
-            send_bytes(&server, bytes).expect("sent");
-            assert!(matches!(receive_request(&attacher), Err(IpcError::Size { .. })));
-        }
-    }
-
-    #[test]
-    fn nothing_waiting_is_none_and_a_closed_end_is_gone() {
-        let (server, attacher) = pair();
-        assert!(receive_request(&attacher).expect("open").is_none());
-        drop(server);
-        assert!(matches!(receive_request(&attacher), Err(IpcError::Gone)));
-    }
-}
+#[path = "ipc_tests.rs"]
+mod tests;

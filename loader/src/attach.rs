@@ -1,7 +1,7 @@
 //! Loads and attaches every probe family, and asks them over loopback whether they see what they should.
 
 use crate::kernel::{KernelError, MappedKernel, boottime_ns};
-use crate::server::Kernel;
+use crate::server::kernel::Kernel;
 use ratatosk_abi::{ChunkRecord, RecordKind, Records, TargetState};
 use ratatosk_bpf::{LoadOptions, SharedMaps, probes};
 use std::{

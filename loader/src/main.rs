@@ -5,7 +5,6 @@ use ratatosk_loader::{
     cli::{Cli, Command},
     error::{EXIT_USAGE, LoaderError},
     process::attacher,
-    standalone,
 };
 use std::{io::IsTerminal, process::ExitCode};
 use tracing_subscriber::EnvFilter;
@@ -28,7 +27,6 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<(), LoaderError> {
     match command {
         Command::Run(options) => attacher::run(options),
-        Command::Standalone(options) => Ok(standalone::run(options)?),
     }
 }
 

@@ -6,7 +6,7 @@ use ratatosk_bpf::LoadOptions;
 use ratatosk_loader::{
     attach::{Attached, attach},
     kernel::boottime_ns,
-    server::Kernel,
+    server::kernel::Kernel,
 };
 use std::{
     io::{IoSlice, IoSliceMut, Read, Write},

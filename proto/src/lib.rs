@@ -15,6 +15,7 @@ pub const PROTOCOL_VERSION: u32 = 1;
     clippy::all,
     clippy::pedantic,
     clippy::unwrap_used,
+    clippy::allow_attributes_without_reason,
     unused_qualifications,
     reason = "generated; agent.proto is the documentation"
 )]

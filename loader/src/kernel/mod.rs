@@ -5,7 +5,7 @@ mod rings;
 
 pub use rings::Rings;
 
-use crate::server::Kernel;
+use crate::server::kernel::Kernel;
 use libbpf_rs::{MapCore, MapHandle};
 use mapping::Mapping;
 use ratatosk_abi::{
@@ -13,7 +13,7 @@ use ratatosk_abi::{
 };
 use ratatosk_bpf::{LoadOptions, SharedMaps};
 use std::{
-    os::fd::{AsFd, RawFd},
+    os::fd::{AsFd, BorrowedFd},
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -119,7 +119,7 @@ impl Kernel for MappedKernel {
         self.rings.drain(control, data);
     }
 
-    fn wake_fd(&self) -> RawFd {
+    fn wake_fd(&self) -> BorrowedFd<'_> {
         self.rings.epoll_fd()
     }
 

@@ -2,7 +2,7 @@
 
 use libbpf_rs::{MapCore, MapHandle, RingBuffer, RingBufferBuilder};
 use ratatosk_abi::RecordHeader;
-use std::{cell::RefCell, os::fd::RawFd, rc::Rc};
+use std::{cell::RefCell, os::fd::BorrowedFd, rc::Rc};
 use zerocopy::FromBytes;
 
 /// Bytes taken from a ring in one go. A producer that never stops must not keep us in the loop for ever.
@@ -46,8 +46,9 @@ impl Rings {
 
     /// Readable when one of the rings wakes its reader. Works in a forked child that closed every other BPF fd.
     #[must_use]
-    pub fn epoll_fd(&self) -> RawFd {
-        self.rings.epoll_fd()
+    pub fn epoll_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the epoll fd belongs to `rings`, which lives as long as the borrow.
+        unsafe { BorrowedFd::borrow_raw(self.rings.epoll_fd()) }
     }
 
     /// Hands out what is in the rings now, control first.

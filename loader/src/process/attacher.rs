@@ -14,8 +14,12 @@ use crate::{
         reader::{self, Readers},
         server::{self, Handover, ServerOptions},
     },
-    server::{kernel::Kernel, ledger::Ledger, ledger::LedgerPage},
-    socket::BoundSocket,
+    server::{
+        kernel::Kernel,
+        ledger::{Ledger, LedgerPage},
+        queue::QueueBounds,
+    },
+    socket::{self, BoundSocket},
 };
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -53,7 +57,7 @@ const SETTLED: Duration = Duration::from_secs(10);
 pub fn run(options: &Run) -> Result<(), LoaderError> {
     check_identity()?;
     process::hide().map_err(|e| step("hiding this process from others", e))?;
-    let socket = BoundSocket::bind(&options.socket, options.processor_gid)?;
+    let socket = socket::listen(&options.socket, options.processor_gid)?;
     let load = load_options(options)?;
     let Attached { families, mut kernel } = attach(&load)?;
     let lost = self_test(&mut kernel)?;
@@ -63,10 +67,16 @@ pub fn run(options: &Run) -> Result<(), LoaderError> {
     caps::keep_only(&caps::OF_ATTACHER)?;
     seccomp::of_attacher()?;
     info!(target: "audit", event = "dropped_capabilities", kept = "SYS_PTRACE,DAC_READ_SEARCH", "Capabilities dropped");
-    let mut attacher = Attacher { options, socket, families, kernel: Some(kernel), ledger, readers: Readers::default() };
+    let mut attacher = Attacher {
+        options,
+        socket,
+        families,
+        kernel: Some(kernel),
+        ledger,
+        readers: Readers::default(),
+        lost: Some(lost),
+    };
     let child = attacher.fork_server()?;
-    let targets = attacher.kernel.as_ref().map_or(0, MappedKernel::observed);
-    eprintln!("ready: tier={} targets={targets} lost={lost}", tier().name());
     attacher.supervise(child, &signals)
 }
 
@@ -141,6 +151,8 @@ struct Attacher<'a> {
     kernel: Option<MappedKernel>,
     ledger: &'static LedgerPage,
     readers: Readers,
+    /// Calls that the self-test lost; taken when it is told.
+    lost: Option<usize>,
 }
 
 impl Attacher<'_> {
@@ -163,8 +175,9 @@ impl Attacher<'_> {
     fn become_server(&mut self, helper: OwnedFd, attacher: Pid) -> Result<(), LoaderError> {
         let gone = || LoaderError::Unavailable("the kernel side was handed over already".to_owned());
         let kernel = self.kernel.take().ok_or_else(gone)?;
-        let listener = self.socket.listener().map_err(|e| LoaderError::Unavailable(format!("the socket: {e}")))?;
-        process::close_all_but(&[0, 1, 2, helper.as_raw_fd(), listener.as_raw_fd(), kernel.wake_fd()]);
+        let listener = self.socket.listener.try_clone();
+        let listener = listener.map_err(|e| LoaderError::Unavailable(format!("the socket: {e}")))?;
+        process::close_all_but(&[0, 1, 2, helper.as_raw_fd(), listener.as_raw_fd(), kernel.wake_fd().as_raw_fd()]);
         caps::keep_only(&[])?;
         process::end_with_parent(attacher).map_err(|e| step("tying server to the attacher", e))?;
         seccomp::of_child()?;
@@ -181,7 +194,7 @@ impl Attacher<'_> {
             call_bytes: self.options.call_bytes,
             tier: tier().name().to_owned(),
             tier_lacks: tier().lacks().iter().map(|what| (*what).to_owned()).collect(),
-            queue_bytes: self.options.queue_bytes,
+            bounds: QueueBounds { queue_bytes: self.options.queue_bytes, ..QueueBounds::default() },
             own_tgids: own.iter().filter_map(|pid| u32::try_from(*pid).ok()).collect(),
         }
     }
@@ -192,6 +205,7 @@ impl Attacher<'_> {
         loop {
             self.wait_for_work(&child, signals)?;
             if is_asked_to_end(signals) {
+                self.socket.unlink();
                 return end(&child);
             }
             self.answer(&child);
@@ -229,10 +243,12 @@ impl Attacher<'_> {
             match RequestKind::from_raw(request.kind) {
                 Some(RequestKind::Describe) => processes.push(request),
                 Some(RequestKind::Resnapshot) => {
-                    self.run_iterators();
-                    send(child, &Reply::to(&request));
+                    let mut reply = Reply::to(&request);
+                    reply.is_whole = u8::from(self.run_iterators());
+                    send(child, &reply);
                 }
-                Some(RequestKind::Ready) | None => {}
+                Some(RequestKind::Ready) => self.tell_ready(),
+                None => {}
             }
         }
         if !processes.is_empty() {
@@ -252,16 +268,24 @@ impl Attacher<'_> {
         }
     }
 
-    /// What exists already goes through the control ring. A failure leaves the snapshot empty, and says so.
-    fn run_iterators(&self) {
+    /// Once, when connections are accepted.
+    fn tell_ready(&mut self) {
+        if let Some(lost) = self.lost.take() {
+            let targets = self.kernel.as_ref().map_or(0, MappedKernel::observed);
+            eprintln!("ready: tier={} targets={targets} lost={lost}", tier().name());
+        }
+    }
+
+    /// What exists already goes through the control ring. Gives whether all of it did.
+    fn run_iterators(&self) -> bool {
+        let mut is_whole = true;
         for link in self.families.iter().flat_map(|family| family.iterators()) {
-            let read = libbpf_rs::Iter::new(link).map(|mut iter| iter.read_to_end(&mut Vec::new()));
-            match read {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => warn!(%error, "An iterator could not be read"),
-                Err(error) => warn!(%error, "An iterator could not be started"),
+            if let Err(error) = run_iterator(link) {
+                warn!(%error, "An iterator could not be read");
+                is_whole = false;
             }
         }
+        is_whole
     }
 
     /// An error that a new start would only repeat ends the loader.
@@ -271,6 +295,11 @@ impl Attacher<'_> {
             _ => Ok(()),
         }
     }
+}
+
+fn run_iterator(link: &libbpf_rs::Link) -> std::io::Result<()> {
+    let mut iter = libbpf_rs::Iter::new(link).map_err(std::io::Error::other)?;
+    iter.read_to_end(&mut Vec::new()).map(drop)
 }
 
 fn described(request: &Request) -> Box<Reply> {

@@ -55,10 +55,10 @@ impl Stream {
         expected.saturating_add_signed(i64::from(distance))
     }
 
-    /// Whether everything before `raw` was handed on.
+    /// Whether everything before `raw` was handed on. Of a direction that was never seen, nobody knows.
     #[must_use]
     pub fn has_reached(&self, raw: u32) -> bool {
-        self.next == 0 || self.next >= self.unwrap(raw)
+        self.next != 0 && self.next >= self.unwrap(raw)
     }
 
     /// Places `chunk`; `hand_on` gets it, and what waited for it, in order.

@@ -392,7 +392,7 @@ fn a_close_may_overtake_the_last_bytes() {
 #[test]
 fn no_response_is_told_without_a_status() {
     let mut wire = Wire::new();
-    let exchange = wire.rx(GET).close().one();
+    let exchange = wire.rx(GET).close().pass(Duration::from_secs(2)).one();
     assert_eq!((told(&exchange), exchange.incomplete), (("GET", "/a/b", 0, 0, 0), Some(Incomplete::NoResponse)));
     assert_eq!(wire.counts(), [(Incomplete::NoResponse, 1)]);
 }

@@ -1,0 +1,5 @@
+//! A whole server over a fake kernel, and a real client over a real socket.
+
+mod fake;
+mod hub;
+mod stream;

@@ -8,6 +8,7 @@ mod body;
 mod framer;
 mod pairing;
 mod parse;
+pub mod span;
 #[cfg(test)]
 mod tests;
 

@@ -4,6 +4,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cli;
+pub mod config;
+pub mod exit;
+pub mod export;
 pub mod model;
 /// What the pipeline tells apart by its bytes.
 pub mod protocol {
@@ -11,3 +15,4 @@ pub mod protocol {
     /// Silence after which a message whose framing was cut is taken to have ended.
     pub const SILENCE: Duration = Duration::from_secs(1);
 }
+pub mod telemetry;

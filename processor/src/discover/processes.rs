@@ -9,12 +9,14 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use ratatosk_abi::TargetState;
 use ratatosk_proto::v1::{Decide, Scope, Verdict};
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 /// Processes remembered: `kernel.pid_max` of a plain machine. Beyond, new ones are not told, and counted.
 pub const MAX_PROCESSES: usize = 32_768;
 /// Listening ports remembered of one process.
 const MAX_PORTS: usize = 256;
+/// How long an ended process is remembered: its connections may still be waited for.
+const GRACE: Duration = Duration::from_secs(5);
 /// Characters of a service name.
 const MAX_NAME_CHARS: usize = 128;
 
@@ -257,7 +259,7 @@ impl Discovery {
 
     /// Records made before `watermark` have all come: who ended before is forgotten.
     pub fn retire(&mut self, watermark: KtimeNs) {
-        self.processes.retain(|_, process| process.exited.is_none_or(|exited| exited >= watermark));
+        self.processes.retain(|_, process| process.exited.is_none_or(|exited| exited.after(GRACE) >= watermark));
     }
 }
 

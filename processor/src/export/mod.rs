@@ -1,0 +1,87 @@
+//! Spans to whoever wants them.
+//!
+//! in   the pipeline calls [`Exporter::export`] with whole batches, from one thread
+//! out  lines on stdout, series on the Prometheus endpoint
+//!
+//! An exporter is a folder with a `create` function and one line in [`ALL`].
+
+mod print;
+mod prometheus;
+
+use crate::config::Config;
+use crate::exit::Exit;
+use crate::model::Span;
+use crate::telemetry::Telemetry;
+use std::io;
+
+/// Somebody who takes spans.
+pub trait Exporter {
+    /// Its name in metrics and logs.
+    fn name(&self) -> &'static str;
+
+    /// Takes a batch. Must not block for long: the pipeline waits, and the loader's queue is what fills.
+    fn export(&mut self, spans: &[Span]);
+
+    /// Nobody reads what it writes any more (the reader of a pipe ended): there is no use in going on.
+    fn is_closed(&self) -> bool {
+        false
+    }
+}
+
+/// An exporter, ready to run.
+pub type BoxedExporter = Box<dyn Exporter + Send>;
+
+/// Makes an exporter if the settings ask for it.
+type Create = fn(&Config, &Telemetry) -> Result<Option<BoxedExporter>, ExportError>;
+
+/// Every exporter there is.
+const ALL: &[Create] = &[print::create, prometheus::create];
+
+/// Why an exporter can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// Somebody else listens there.
+    #[error(
+        "port {port} for Prometheus is in use by another program: free it, or set {variable} to another port"
+    )]
+    PortInUse {
+        /// The port.
+        port: u16,
+        /// The variable that asked for it.
+        variable: String,
+    },
+    /// The kernel does not let us listen there.
+    #[error("cannot listen on port {port} for Prometheus, set by {variable}: {source}")]
+    Listen {
+        /// The port.
+        port: u16,
+        /// The variable that asked for it.
+        variable: String,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// A thread or its runtime could not be started.
+    #[error("cannot start the thread of exporter {exporter}: {source}")]
+    Thread {
+        /// Which exporter.
+        exporter: &'static str,
+        /// What the kernel says.
+        source: io::Error,
+    },
+}
+
+impl ExportError {
+    /// The exit code for it.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        Exit::Unavailable
+    }
+}
+
+/// Starts the exporters that the settings ask for.
+pub fn all(config: &Config, telemetry: &Telemetry) -> Result<Vec<BoxedExporter>, ExportError> {
+    ALL.iter().filter_map(|create| create(config, telemetry).transpose()).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod samples;

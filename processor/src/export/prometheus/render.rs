@@ -1,0 +1,216 @@
+//! A snapshot as text, in pieces.
+
+use super::Tables;
+use super::histogram::{DURATION_BOUNDS_NS, Histogram, SIZE_BOUNDS_BYTES};
+use super::key::{Key, ServiceKey};
+use super::table::{Requests, Series};
+use crate::model::Service;
+use crate::telemetry::Telemetry;
+use crate::telemetry::exposition::{self, Kind, Seconds, push, write_label};
+use std::sync::Arc;
+
+/// Series per piece: a few tens of kB, so that no scrape needs more memory however many series there are.
+const SERIES_PER_PIECE: usize = 64;
+
+/// A request metric.
+#[derive(Clone, Copy)]
+pub(super) struct Metric {
+    pub(super) name: &'static str,
+    help: &'static str,
+    field: Field,
+}
+
+/// Which of a series' histograms.
+#[derive(Clone, Copy)]
+enum Field {
+    Duration,
+    RequestBytes,
+    ResponseBytes,
+}
+
+/// Metrics of requests that the process answered.
+pub(super) const SERVER: [Metric; 3] = [
+    Metric {
+        name: "http_server_request_duration_seconds",
+        help: "Duration of HTTP server requests.",
+        field: Field::Duration,
+    },
+    Metric {
+        name: "http_server_request_body_size_bytes",
+        help: "Size of HTTP server request bodies.",
+        field: Field::RequestBytes,
+    },
+    Metric {
+        name: "http_server_response_body_size_bytes",
+        help: "Size of HTTP server response bodies.",
+        field: Field::ResponseBytes,
+    },
+];
+
+/// Metrics of requests that the process made.
+pub(super) const CLIENT: [Metric; 3] = [
+    Metric {
+        name: "http_client_request_duration_seconds",
+        help: "Duration of HTTP client requests.",
+        field: Field::Duration,
+    },
+    Metric {
+        name: "http_client_request_body_size_bytes",
+        help: "Size of HTTP client request bodies.",
+        field: Field::RequestBytes,
+    },
+    Metric {
+        name: "http_client_response_body_size_bytes",
+        help: "Size of HTTP client response bodies.",
+        field: Field::ResponseBytes,
+    },
+];
+
+/// All metrics, in pieces. `host_name` is for `target_info`.
+pub(super) fn pieces(
+    tables: Tables,
+    telemetry: &Telemetry,
+    host_name: &str,
+) -> impl Iterator<Item = String> + Send + use<> {
+    let mut first = String::new();
+    telemetry.render(&mut first);
+    target_info(&mut first, &tables, host_name);
+    let server = request_pieces(tables.server, SERVER);
+    let client = request_pieces(tables.client, CLIENT);
+    std::iter::once(first).chain(server).chain(client)
+}
+
+fn request_pieces(requests: Requests, metrics: [Metric; 3]) -> impl Iterator<Item = String> + Send {
+    let lines: Arc<[(String, Series)]> = labelled(requests).into();
+    metrics.into_iter().flat_map(move |metric| {
+        let mut head = String::new();
+        if !lines.is_empty() {
+            exposition::head(&mut head, metric.name, Kind::Histogram, metric.help);
+        }
+        let lines = Arc::clone(&lines);
+        let pieces = (0..lines.len()).step_by(SERIES_PER_PIECE).map(move |from| {
+            let mut out = String::new();
+            for (labels, series) in lines.iter().skip(from).take(SERIES_PER_PIECE) {
+                metric.field.append(&mut out, metric.name, labels, series);
+            }
+            out
+        });
+        std::iter::once(head).chain(pieces)
+    })
+}
+
+/// Series in a stable order, each with its labels as text.
+fn labelled(requests: Requests) -> Vec<(String, Series)> {
+    let mut series: Vec<_> = requests.series.into_iter().collect();
+    series.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let mut overflow: Vec<_> = requests.overflow.into_iter().collect();
+    overflow.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let series = series.into_iter().map(|(key, series)| (labels(&key), series));
+    series.chain(overflow.into_iter().map(|(name, series)| (overflow_labels(&name), series))).collect()
+}
+
+/// As OBI: a status of 0 is a request without response, and `http_route` is there only if one is known.
+fn labels(key: &Key) -> String {
+    let (port, status) = (key.server_port.to_string(), key.status.to_string());
+    let mut out = service_labels(&key.service.0);
+    for (label, text) in [
+        ("http_request_method", key.method),
+        ("http_response_status_code", &status),
+        ("http_route", key.route.as_deref().unwrap_or_default()),
+        ("server_address", &key.server_address),
+        ("server_port", &port),
+        ("url_scheme", "http"),
+    ] {
+        append_label(&mut out, label, text);
+    }
+    out
+}
+
+fn service_labels(service: &Service) -> String {
+    let job = if service.namespace.is_empty() {
+        service.name.clone()
+    } else {
+        format!("{}/{}", service.namespace, service.name)
+    };
+    let mut out = String::new();
+    append_label(&mut out, "instance", &service.instance_id);
+    append_label(&mut out, "job", &job);
+    append_label(&mut out, "service_name", &service.name);
+    append_label(&mut out, "service_namespace", &service.namespace);
+    out
+}
+
+/// The attribute that OpenTelemetry SDKs give to what they fold, and whose it is.
+fn overflow_labels(service_name: &str) -> String {
+    let mut out = String::new();
+    append_label(&mut out, "otel_metric_overflow", "true");
+    append_label(&mut out, "service_name", service_name);
+    out
+}
+
+fn append_label(out: &mut String, label: &str, text: &str) {
+    if text.is_empty() {
+        return;
+    }
+    if !out.is_empty() {
+        out.push(',');
+    }
+    write_label(out, label, text);
+}
+
+impl Field {
+    fn append(self, out: &mut String, name: &str, labels: &str, series: &Series) {
+        match self {
+            Self::Duration => {
+                append(out, name, labels, &DURATION_BOUNDS_NS, &series.duration_ns, Seconds::text)
+            }
+            Self::RequestBytes => sizes(out, name, labels, &series.request_bytes),
+            Self::ResponseBytes => sizes(out, name, labels, &series.response_bytes),
+        }
+    }
+}
+
+fn sizes(out: &mut String, name: &str, labels: &str, histogram: &Histogram<{ SIZE_BOUNDS_BYTES.len() }>) {
+    append(out, name, labels, &SIZE_BOUNDS_BYTES, histogram, |bytes| bytes.to_string());
+}
+
+fn append<const N: usize>(
+    out: &mut String,
+    name: &str,
+    labels: &str,
+    bounds: &[u64; N],
+    histogram: &Histogram<N>,
+    text: fn(u64) -> String,
+) {
+    let mut count = 0;
+    for (bound, n) in bounds.iter().zip(histogram.buckets) {
+        count += n;
+        push(out, format_args!("{name}_bucket{{{labels},le=\"{}\"}} {count}\n", text(*bound)));
+    }
+    count += histogram.above;
+    push(out, format_args!("{name}_bucket{{{labels},le=\"+Inf\"}} {count}\n"));
+    push(out, format_args!("{name}_sum{{{labels}}} {}\n", text(histogram.sum)));
+    push(out, format_args!("{name}_count{{{labels}}} {count}\n"));
+}
+
+fn target_info(out: &mut String, tables: &Tables, host_name: &str) {
+    let mut services: Vec<&ServiceKey> = tables.targets.last_seen.keys().map(|key| &key.0).collect();
+    services.sort_unstable();
+    if !services.is_empty() {
+        exposition::head(out, "target_info", Kind::Gauge, "Attributes of the observed processes.");
+    }
+    for ServiceKey(service) in services {
+        let mut labels = service_labels(service);
+        for (label, text) in [
+            ("host_name", host_name),
+            ("os_type", "linux"),
+            ("source", "ratatosk"),
+            ("telemetry_sdk_language", &service.language),
+            ("telemetry_sdk_name", "ratatosk"),
+            ("telemetry_sdk_version", env!("CARGO_PKG_VERSION")),
+        ] {
+            append_label(&mut labels, label, text);
+        }
+        push(out, format_args!("target_info{{{labels}}} 1\n"));
+    }
+}

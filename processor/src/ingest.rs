@@ -1,0 +1,211 @@
+//! The line to the loader: connects, hands every message to the pipeline, sends what the pipeline asks for.
+
+use crate::{
+    pipeline::{Pipeline, StreamError},
+    recording::{Recorder, RecordingError},
+};
+use hyper_util::rt::TokioIo;
+use ratatosk_proto::v1::{ProcessorMessage, agent_client::AgentClient};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::{net::UnixStream, sync::mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status, transport::Endpoint};
+use tower::service_fn;
+use tracing::{info, warn};
+
+/// Wait before the next attempt; doubles up to the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// Requests that wait for the socket. What does not fit stays with the pipeline until the next message.
+const REQUESTS: usize = 1024;
+/// A batch has 256 KiB, a single record 20: this is room for another loader's idea of a batch.
+const MAX_MESSAGE_BYTES: usize = 16 << 20;
+/// As many bytes may be under way as the loader queues.
+const WINDOW_BYTES: u32 = 4 << 20;
+
+/// Why the processor can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The loader's stream can't be understood.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// The recording can't be written.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    /// The loader does not talk to us.
+    #[error("the loader at {} refuses this processor: {message}", .socket.display())]
+    Refused {
+        /// Where.
+        socket: PathBuf,
+        /// What it said.
+        message: String,
+    },
+    /// The socket is not ours to use.
+    #[error("no permission to connect to {}: run the processor as the user that the loader was told (--processor-uid)", .0.display())]
+    Permission(PathBuf),
+}
+
+/// Waits that double.
+#[derive(Debug)]
+pub struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(FIRST_WAIT)
+    }
+}
+
+impl Backoff {
+    /// The wait before the next attempt.
+    pub fn next_wait(&mut self) -> Duration {
+        let wait = self.0;
+        self.0 = (wait * 2).min(LONGEST_WAIT);
+        wait
+    }
+}
+
+/// Serves the pipeline until `shutdown` ends, or its exporters are closed; connects again whenever the line breaks.
+///
+/// # Errors
+/// [`IngestError`]: another attempt would not change it.
+pub async fn run(
+    socket: &Path,
+    pipeline: &mut Pipeline,
+    mut recorder: Option<&mut Recorder>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), IngestError> {
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut backoff = Backoff::default();
+    let mut is_told = false;
+    loop {
+        let outcome = tokio::select! {
+            () = &mut shutdown => return Ok(()),
+            outcome = serve(socket, pipeline, recorder.as_deref_mut(), &mut backoff) => outcome,
+        };
+        match outcome? {
+            End::Closed => return Ok(()),
+            End::Lost(reason) if !is_told => {
+                info!(socket = %socket.display(), reason, "Waiting for the loader");
+                is_told = true;
+            }
+            End::Lost(_) => {}
+            End::Broken(status) => {
+                warn!(message = status.message(), "The line to the loader broke");
+                pipeline.disconnected();
+                is_told = false;
+            }
+        }
+        tokio::select! {
+            () = &mut shutdown => return Ok(()),
+            () = tokio::time::sleep(backoff.next_wait()) => {}
+        }
+    }
+}
+
+/// How a connection ended.
+enum End {
+    /// Nobody reads our output any more.
+    Closed,
+    /// It never stood.
+    Lost(String),
+    /// It stood.
+    Broken(Status),
+}
+
+async fn serve(
+    socket: &Path,
+    pipeline: &mut Pipeline,
+    mut recorder: Option<&mut Recorder>,
+    backoff: &mut Backoff,
+) -> Result<End, IngestError> {
+    let mut client = match connect(socket).await {
+        Ok(client) => client,
+        Err(error) => return lost(socket, &error),
+    };
+    let (requests, to_send) = mpsc::channel(REQUESTS);
+    pipeline.connected();
+    send_requests(pipeline, &requests);
+    let mut stream = match client.observe(ReceiverStream::new(to_send)).await {
+        Ok(response) => response.into_inner(),
+        Err(status) => return refused(socket, status),
+    };
+    loop {
+        match stream.message().await {
+            Ok(Some(message)) => {
+                *backoff = Backoff::default();
+                if let Some(recorder) = recorder.as_deref_mut() {
+                    recorder.write(&message)?;
+                }
+                pipeline.message(&message)?;
+                send_requests(pipeline, &requests);
+                if pipeline.is_closed() {
+                    return Ok(End::Closed);
+                }
+            }
+            Ok(None) => return Ok(End::Broken(Status::unavailable("the loader ended the stream"))),
+            Err(status) => return refused(socket, status),
+        }
+    }
+}
+
+async fn connect(socket: &Path) -> Result<AgentClient<tonic::transport::Channel>, tonic::transport::Error> {
+    let path = socket.to_owned();
+    let connector = service_fn(move |_: tonic::transport::Uri| {
+        let path = path.clone();
+        async move { UnixStream::connect(path).await.map(TokioIo::new) }
+    });
+    // the address names nobody: the connector goes to the socket
+    let endpoint = Endpoint::from_static("http://loader.invalid")
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES);
+    let channel = endpoint.connect_with_connector(connector).await?;
+    Ok(AgentClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES))
+}
+
+/// What can't change by waiting is an error.
+fn lost(socket: &Path, error: &tonic::transport::Error) -> Result<End, IngestError> {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            return match io.kind() {
+                std::io::ErrorKind::PermissionDenied => Err(IngestError::Permission(socket.to_owned())),
+                _ => Ok(End::Lost(io.to_string())),
+            };
+        }
+        cause = error.source();
+    }
+    Ok(End::Lost(error.to_string()))
+}
+
+fn refused(socket: &Path, status: Status) -> Result<End, IngestError> {
+    match status.code() {
+        Code::FailedPrecondition | Code::PermissionDenied | Code::InvalidArgument => {
+            Err(IngestError::Refused { socket: socket.to_owned(), message: status.message().to_owned() })
+        }
+        _ => Ok(End::Broken(status)),
+    }
+}
+
+fn send_requests(pipeline: &mut Pipeline, requests: &mpsc::Sender<ProcessorMessage>) {
+    while let Ok(permit) = requests.try_reserve() {
+        match pipeline.next_request() {
+            Some(request) => permit.send(request),
+            None => break,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_a_second() {
+        let mut backoff = Backoff::default();
+        let waits: Vec<u128> = (0..7).map(|_| backoff.next_wait().as_millis()).collect();
+        assert_eq!(waits, [50, 100, 200, 400, 800, 1000, 1000]);
+    }
+}

@@ -1,0 +1,295 @@
+//! The stages in order, for one stream of the loader.
+//!
+//! in   every [`LoaderMessage`], in the order of the stream, from a socket or from a recording
+//! out  spans to the exporters, [`ProcessorMessage`]s to the loader
+//! keeps at most [`MAX_PENDING_SPANS`] spans whose batch the loader has not forgotten yet
+//!
+//! ingest -> decode -> (discover) -> reassemble -> protocol -> correlate -> decorate -> export
+
+use crate::{
+    correlate::{Correlator, IdKey},
+    decode::decode,
+    decorate::decorate,
+    discover::{Discovery, Matcher, Wish},
+    export::BoxedExporter,
+    model::{Chunk, ClockPair, Event, KtimeNs, Span, UnixNanos},
+    reassemble::{Connections, Limits, Output},
+    telemetry::Telemetry,
+};
+use ratatosk_abi::Records;
+use ratatosk_proto::{
+    PROTOCOL_VERSION,
+    v1::{
+        self, Acknowledge, Batch, Hello, LoaderMessage, ProcessorMessage, Start, Tick, loader_message,
+        processor_message,
+    },
+};
+use std::collections::VecDeque;
+
+/// Spans that wait for the loader's echo: a second of what one core can parse would be ten times as many, but the echo
+/// comes within milliseconds.
+pub const MAX_PENDING_SPANS: usize = 65_536;
+
+/// Why this stream can't be understood. The processor ends: another start would not change it.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum StreamError {
+    /// The loader speaks of other records.
+    #[error("the loader's records have layout {found}, this processor reads layout {}: use versions of one release", ratatosk_abi::ABI_VERSION)]
+    Abi {
+        /// Layout that the loader announced.
+        found: u32,
+    },
+    /// The loader speaks another protocol.
+    #[error("the loader speaks protocol {found}, this processor {PROTOCOL_VERSION}: they may differ by one")]
+    Protocol {
+        /// Version that the loader announced.
+        found: u32,
+    },
+    /// Something came before Hello.
+    #[error("the stream does not begin with Hello")]
+    NoHello,
+}
+
+/// What Hello said.
+#[derive(Debug)]
+struct Stream {
+    epoch: u64,
+    boot_id: String,
+    clock: ClockPair,
+    correlator: Correlator,
+}
+
+/// All stages.
+pub struct Pipeline {
+    key: IdKey,
+    stream: Option<Stream>,
+    last_batch: u64,
+    to_acknowledge: Option<u64>,
+    start: Option<Start>,
+    discovery: Discovery,
+    connections: Connections,
+    out: Output,
+    pending: VecDeque<(u64, Span)>,
+    released: Vec<Span>,
+    exporters: Vec<BoxedExporter>,
+    telemetry: Telemetry,
+}
+
+impl std::fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pipeline").field("stream", &self.stream).field("last_batch", &self.last_batch).finish_non_exhaustive()
+    }
+}
+
+impl Pipeline {
+    /// Stages without state. Ids are made under `key`.
+    #[must_use]
+    pub fn new(matcher: Matcher, key: IdKey, exporters: Vec<BoxedExporter>, telemetry: Telemetry) -> Self {
+        let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
+        Self {
+            key,
+            stream: None,
+            last_batch: 0,
+            to_acknowledge: None,
+            start: None,
+            discovery: Discovery::new(matcher, host),
+            connections: Connections::new(Limits::default()),
+            out: Output::default(),
+            pending: VecDeque::new(),
+            released: Vec::new(),
+            exporters,
+            telemetry,
+        }
+    }
+
+    /// A connection to the loader stands: everything that was asked is asked again.
+    pub fn connected(&mut self) {
+        let processor_version = env!("CARGO_PKG_VERSION").to_owned();
+        self.start = Some(Start { protocol_version: PROTOCOL_VERSION, processor_version });
+        self.to_acknowledge = None;
+        self.discovery.connected();
+        self.telemetry.loader_connected(true);
+    }
+
+    /// The connection to the loader ended.
+    pub fn disconnected(&mut self) {
+        self.telemetry.loader_connected(false);
+    }
+
+    /// Nobody reads what the exporters write.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.exporters.iter().any(|exporter| exporter.is_closed())
+    }
+
+    /// The next message to the loader.
+    pub fn next_request(&mut self) -> Option<ProcessorMessage> {
+        let kind = if let Some(start) = self.start.take() {
+            processor_message::Kind::Start(start)
+        } else if let Some(wish) = self.discovery.next_wish() {
+            match wish {
+                Wish::Decide(decide) => processor_message::Kind::Decide(decide),
+                Wish::WantPorts(ports) => processor_message::Kind::WantPorts(ports),
+            }
+        } else {
+            processor_message::Kind::Acknowledge(Acknowledge { through: self.to_acknowledge.take()? })
+        };
+        Some(ProcessorMessage { kind: Some(kind) })
+    }
+
+    /// Takes what the loader said.
+    ///
+    /// # Errors
+    /// [`StreamError`]: the stream is of no use.
+    pub fn message(&mut self, message: &LoaderMessage) -> Result<(), StreamError> {
+        match &message.kind {
+            Some(loader_message::Kind::Hello(hello)) => self.hello(hello)?,
+            Some(_) if self.stream.is_none() => return Err(StreamError::NoHello),
+            Some(loader_message::Kind::Batch(batch)) => self.batch(batch),
+            Some(loader_message::Kind::Tick(tick)) => self.tick(tick),
+            Some(loader_message::Kind::Status(status)) => self.telemetry.loader_status(status),
+            None => self.telemetry.decode_error("unknown_message", 1),
+        }
+        Ok(())
+    }
+
+    fn hello(&mut self, hello: &Hello) -> Result<(), StreamError> {
+        if hello.abi_version != ratatosk_abi::ABI_VERSION {
+            return Err(StreamError::Abi { found: hello.abi_version });
+        }
+        if hello.protocol_version.abs_diff(PROTOCOL_VERSION) > 1 {
+            return Err(StreamError::Protocol { found: hello.protocol_version });
+        }
+        let same_epoch = self.stream.as_ref().is_some_and(|s| s.epoch == hello.epoch && s.boot_id == hello.boot_id);
+        if !same_epoch {
+            self.last_batch = 0;
+            // what the dead epoch had taken is told: its batches were booked there, and are not sent again
+            self.release(u64::MAX);
+        }
+        tracing::info!(
+            tier = hello.tier,
+            lacks = hello.tier_lacks.join(", "),
+            loader = hello.loader_version,
+            "Connected to the loader"
+        );
+        self.stream = Some(Stream {
+            epoch: hello.epoch,
+            boot_id: hello.boot_id.clone(),
+            clock: clock_pair(hello.clock.as_ref()),
+            correlator: Correlator::new(self.key, hello.boot_id.clone()),
+        });
+        Ok(())
+    }
+
+    fn batch(&mut self, batch: &Batch) {
+        if batch.number > self.last_batch {
+            self.last_batch = batch.number;
+            self.records(&batch.records);
+            self.collect();
+        }
+        // also for a repetition: the loader missed our acknowledgement
+        self.to_acknowledge = self.to_acknowledge.max(Some(batch.number));
+        self.release(batch.acknowledged_through);
+    }
+
+    fn records(&mut self, bytes: &[u8]) {
+        for record in Records::new(bytes) {
+            match record.map_err(Into::into).and_then(|record| decode(&record)) {
+                Ok(event) => self.event(event),
+                Err(error) => self.telemetry.decode_error(error.reason(), 1),
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Chunk(chunk) if self.is_wanted(&chunk) => self.connections.chunk(&chunk, &mut self.out),
+            Event::Eof(chunk) if self.is_wanted(&chunk) => self.connections.eof(&chunk, &mut self.out),
+            Event::Chunk(_) | Event::Eof(_) | Event::Connect(..) => {}
+            Event::Process(process) => self.discovery.process(&process),
+            Event::Listen(socket, process) => self.discovery.listen(process, socket.cookie, socket.local.port()),
+            Event::Close(close) => {
+                self.discovery.unlisten(close.socket.cookie);
+                self.connections.close(&close, &mut self.out);
+            }
+            Event::Info(info) => self.discovery.info(&info),
+            Event::SnapshotBegin => self.discovery.snapshot_begin(),
+            Event::SnapshotEnd => self.discovery.snapshot_end(),
+        }
+    }
+
+    /// The kernel sends what it was told to; whether that was this very process is decided here.
+    fn is_wanted(&self, chunk: &Chunk<'_>) -> bool {
+        let wanted = self.discovery.is_selected(chunk.process);
+        if !wanted {
+            self.telemetry.dropped("discover", "not_selected", 1);
+        }
+        wanted
+    }
+
+    fn tick(&mut self, tick: &Tick) {
+        let watermark = KtimeNs(tick.watermark_ktime_ns);
+        if let (Some(stream), Some(clock)) = (&mut self.stream, &tick.clock) {
+            stream.clock = clock_pair(Some(clock));
+        }
+        self.connections.advance(watermark, &mut self.out);
+        self.discovery.retire(watermark);
+        self.collect();
+        self.release(tick.acknowledged_through);
+        self.telemetry.processes_observed(u64::try_from(self.discovery.selected()).unwrap_or(u64::MAX));
+        self.telemetry.dropped("discover", "too_many_processes", self.discovery.take_overflows());
+    }
+
+    /// Exchanges become spans, which wait for the echo of the batch that completed them.
+    fn collect(&mut self) {
+        let out = std::mem::take(&mut self.out);
+        out.incomplete.iter().filter(|(_, n)| *n > 0).for_each(|(reason, n)| self.telemetry.incomplete(reason, n));
+        out.ended_by.iter().filter(|(_, n)| *n > 0).for_each(|(by, n)| self.telemetry.ended_by(by, n));
+        if out.resyncs > 0 {
+            self.telemetry.dropped("reassemble", "resync", out.resyncs);
+        }
+        let Some(stream) = &self.stream else { return };
+        for exchange in out.exchanges {
+            if self.pending.len() >= MAX_PENDING_SPANS {
+                self.telemetry.spans_dropped("pending", "queue_full", 1);
+                continue;
+            }
+            let span = decorate(exchange, &stream.correlator, &mut self.discovery, &stream.clock);
+            self.pending.push_back((self.last_batch, span));
+        }
+    }
+
+    /// Batches up to `through` will not come again: their spans may leave.
+    fn release(&mut self, through: u64) {
+        while self.pending.front().is_some_and(|(batch, _)| *batch <= through) {
+            self.released.extend(self.pending.pop_front().map(|(_, span)| span));
+        }
+        if self.released.is_empty() {
+            return;
+        }
+        for exporter in &mut self.exporters {
+            exporter.export(&self.released);
+        }
+        self.released.clear();
+    }
+
+    /// The stream is over, for good: what is left is told.
+    pub fn finish(&mut self) {
+        self.connections.finish(&mut self.out);
+        self.collect();
+        self.release(u64::MAX);
+    }
+
+    /// The processor ends, the loader goes on: only what the loader has forgotten may be told.
+    pub fn shut_down(&mut self) {
+        let waiting = u64::try_from(self.pending.len()).unwrap_or(u64::MAX);
+        if waiting > 0 {
+            self.telemetry.spans_dropped("pending", "shutdown", waiting);
+        }
+    }
+}
+
+fn clock_pair(pair: Option<&v1::ClockPair>) -> ClockPair {
+    let (ktime, unix) = pair.map_or((0, 0), |pair| (pair.boottime_ns, pair.unix_ns));
+    ClockPair { ktime: KtimeNs(ktime), unix: UnixNanos(unix) }
+}

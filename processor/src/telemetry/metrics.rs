@@ -1,0 +1,287 @@
+//! Every metric of our own, named once.
+//!
+//! The loader's counters come whole with each of its status messages and are shown as they came: they count since the
+//! loader started and outlive the processor, and at each scrape `produced = acknowledged + dropped + held` holds.
+
+use super::exposition::{self, Kind};
+use crate::model::{EndedBy, Incomplete};
+use ratatosk_abi::RecordKind;
+use ratatosk_proto::v1;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Reasons and kinds that one status message may name. The loader has a dozen; whatever spoke in its place must not
+/// fill our memory.
+const MAX_LOADER_VALUES: usize = 64;
+
+/// Length of a reason that is kept: ours are shorter.
+const MAX_REASON_CHARS: usize = 64;
+
+struct Metric {
+    name: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+    help: &'static str,
+}
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Counter, labels, help }
+}
+
+const fn gauge(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, labels: &[], help }
+}
+
+const BUILD_INFO: Metric = Metric {
+    name: "ratatosk_build_info",
+    kind: Kind::Gauge,
+    labels: &["version"],
+    help: "Version of the processor, always 1.",
+};
+const LOADER_CONNECTED: Metric =
+    gauge("ratatosk_loader_connected", "1 while a stream of the loader is open.");
+const PROCESSES_OBSERVED: Metric = gauge("ratatosk_processes_observed", "Processes that are observed now.");
+const PRODUCED: Metric =
+    counter("ratatosk_records_produced_total", &["kind"], "Records that the loader took from the kernel.");
+const ACKNOWLEDGED: Metric =
+    counter("ratatosk_records_acknowledged_total", &[], "Records that the processor acknowledged.");
+const DROPPED: Metric = counter(
+    "ratatosk_records_dropped_total",
+    &["stage", "reason"],
+    "Records lost. Stage probe: before they were produced; server: of those produced; others: after they were acknowledged.",
+);
+const HELD: Metric = gauge("ratatosk_records_held", "Records that the loader holds, not acknowledged yet.");
+const HELD_BYTES: Metric = gauge("ratatosk_held_bytes", "Bytes of the records that the loader holds.");
+const SUBMITTED: Metric =
+    counter("ratatosk_records_submitted_total", &[], "Records that the probes put into the rings.");
+const PAYLOAD_MISSING: Metric = counter(
+    "ratatosk_payload_missing_total",
+    &["reason"],
+    "Calls whose record was made but whose bytes could not be read.",
+);
+const CAPTURED_BYTES: Metric =
+    counter("ratatosk_captured_bytes_total", &[], "Payload bytes that were captured.");
+const ORIGINAL_BYTES: Metric =
+    counter("ratatosk_original_bytes_total", &[], "Payload bytes that the observed calls moved.");
+const SERVER_RESTARTS: Metric = counter(
+    "ratatosk_server_restarts_total",
+    &[],
+    "Times that the loader's serving process was started again.",
+);
+const CONTROL_COLLAPSED: Metric = counter(
+    "ratatosk_control_collapsed_total",
+    &[],
+    "Times that queued control records were replaced by a fresh snapshot.",
+);
+const INCOMPLETE: Metric = counter(
+    "ratatosk_exchanges_incomplete_total",
+    &["reason"],
+    "Exchanges that became no span, or less of one.",
+);
+const ENDED: Metric =
+    counter("ratatosk_exchanges_ended_total", &["by"], "Exchanges, by what told where the response ended.");
+const SPANS_EXPORTED: Metric =
+    counter("ratatosk_spans_exported_total", &["exporter"], "Spans that an exporter took.");
+const SPANS_DROPPED: Metric = counter(
+    "ratatosk_spans_dropped_total",
+    &["exporter", "reason"],
+    "Spans that an exporter could not deliver.",
+);
+const SERIES_OVERFLOW: Metric = counter(
+    "ratatosk_series_overflow_total",
+    &["metric"],
+    "Observations folded into the overflow series because the metric has too many series.",
+);
+
+/// Counters of the processor, by metric name and label values.
+type Own = BTreeMap<(&'static str, Vec<&'static str>), u64>;
+
+/// The agent's own metrics. A clone is a handle to the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct Telemetry {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    loader: Option<v1::Status>,
+    own: Own,
+    connected: bool,
+    processes_observed: u64,
+}
+
+impl Telemetry {
+    /// All zero.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the counters of the loader as they are now.
+    pub fn loader_status(&self, status: &v1::Status) {
+        let mut status = status.clone();
+        status.produced.truncate(MAX_LOADER_VALUES);
+        for list in [&mut status.dropped, &mut status.kernel_dropped, &mut status.payload_missing] {
+            list.truncate(MAX_LOADER_VALUES);
+            list.iter_mut().for_each(|entry| truncate(&mut entry.reason));
+        }
+        self.lock().loader = Some(status);
+    }
+
+    /// A stream of the loader opened or ended.
+    pub fn loader_connected(&self, connected: bool) {
+        self.lock().connected = connected;
+    }
+
+    /// How many processes are observed now.
+    pub fn processes_observed(&self, n: u64) {
+        self.lock().processes_observed = n;
+    }
+
+    /// `n` exchanges became no span, or less of one.
+    pub fn incomplete(&self, reason: Incomplete, n: u64) {
+        self.add(&INCOMPLETE, &[reason.name()], n);
+    }
+
+    /// `n` exchanges ended this way.
+    pub fn ended_by(&self, by: EndedBy, n: u64) {
+        self.add(&ENDED, &[ended_name(by)], n);
+    }
+
+    /// One record could not be decoded.
+    pub fn decode_error(&self, reason: &'static str, n: u64) {
+        self.dropped("decode", reason, n);
+    }
+
+    /// `n` records were lost in a stage of the processor.
+    pub fn dropped(&self, stage: &'static str, reason: &'static str, n: u64) {
+        self.add(&DROPPED, &[stage, reason], n);
+    }
+
+    /// `n` spans were taken by an exporter.
+    pub fn spans_exported(&self, exporter: &'static str, n: u64) {
+        self.add(&SPANS_EXPORTED, &[exporter], n);
+    }
+
+    /// `n` spans could not be delivered by an exporter.
+    pub fn spans_dropped(&self, exporter: &'static str, reason: &'static str, n: u64) {
+        self.add(&SPANS_DROPPED, &[exporter, reason], n);
+    }
+
+    /// `n` observations of `metric` went to its overflow series.
+    pub fn series_overflow(&self, metric: &'static str, n: u64) {
+        self.add(&SERIES_OVERFLOW, &[metric], n);
+    }
+
+    /// Appends all of them in the Prometheus text format.
+    pub fn render(&self, out: &mut String) {
+        let inner = self.lock();
+        let version = vec![env!("CARGO_PKG_VERSION")];
+        write(out, &BUILD_INFO, [(version, 1)]);
+        write(out, &LOADER_CONNECTED, [(vec![], u64::from(inner.connected))]);
+        write(out, &PROCESSES_OBSERVED, [(vec![], inner.processes_observed)]);
+        if let Some(status) = &inner.loader {
+            render_loader(out, status);
+        }
+        render_dropped(out, &inner);
+        render_own(out, &inner.own);
+    }
+
+    fn add(&self, metric: &Metric, values: &[&'static str], n: u64) {
+        let mut inner = self.lock();
+        let value = inner.own.entry((metric.name, values.to_vec())).or_default();
+        *value = value.saturating_add(n);
+    }
+
+    /// Counters stay true after a panic elsewhere: every change is one assignment.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const fn ended_name(by: EndedBy) -> &'static str {
+    match by {
+        EndedBy::Framing => "framing",
+        EndedBy::Turn => "turn",
+        EndedBy::Close => "close",
+        EndedBy::Silence => "silence",
+    }
+}
+
+fn truncate(reason: &mut String) {
+    if reason.len() > MAX_REASON_CHARS {
+        *reason = reason.chars().take(MAX_REASON_CHARS).collect();
+    }
+}
+
+fn write<'a>(out: &mut String, metric: &Metric, samples: impl IntoIterator<Item = (Vec<&'a str>, u64)>) {
+    exposition::head(out, metric.name, metric.kind, metric.help);
+    for (values, n) in samples {
+        exposition::sample(out, metric.name, metric.labels.iter().copied().zip(values), n);
+    }
+}
+
+fn render_loader(out: &mut String, status: &v1::Status) {
+    write(out, &PRODUCED, produced_by_name(status).into_iter().map(|(kind, n)| (vec![kind], n)));
+    let missing = by_reason(&status.payload_missing);
+    write(out, &PAYLOAD_MISSING, missing.into_iter().map(|(reason, n)| (vec![reason], n)));
+    for (metric, value) in [
+        (&ACKNOWLEDGED, status.acknowledged_records),
+        (&HELD, status.held_records),
+        (&HELD_BYTES, status.held_bytes),
+        (&SUBMITTED, status.kernel_submitted_records),
+        (&CAPTURED_BYTES, status.captured_bytes),
+        (&ORIGINAL_BYTES, status.original_bytes),
+        (&SERVER_RESTARTS, status.server_restarts),
+        (&CONTROL_COLLAPSED, status.control_collapsed),
+    ] {
+        write(out, metric, [(vec![], value)]);
+    }
+}
+
+/// Kinds that a newer loader made share one series: two lines with the same labels would spoil the whole scrape.
+fn produced_by_name(status: &v1::Status) -> BTreeMap<&'static str, u64> {
+    let mut sums = BTreeMap::new();
+    for entry in &status.produced {
+        let kind = u16::try_from(entry.kind).ok().and_then(RecordKind::from_raw);
+        let sum: &mut u64 = sums.entry(kind.map_or("unknown", RecordKind::name)).or_default();
+        *sum = sum.saturating_add(entry.records);
+    }
+    sums
+}
+
+fn by_reason(list: &[v1::Dropped]) -> BTreeMap<&str, u64> {
+    let mut sums = BTreeMap::new();
+    for entry in list {
+        let sum: &mut u64 = sums.entry(entry.reason.as_str()).or_default();
+        *sum = sum.saturating_add(entry.records);
+    }
+    sums
+}
+
+/// One metric, three sources. The names of stages keep them apart.
+fn render_dropped(out: &mut String, inner: &Inner) {
+    let status = inner.loader.as_ref();
+    let probe = status.map(|s| by_reason(&s.kernel_dropped)).unwrap_or_default();
+    let server = status.map(|s| by_reason(&s.dropped)).unwrap_or_default();
+    let own = inner.own.iter().filter(|((name, _), _)| *name == DROPPED.name);
+    let samples = probe
+        .into_iter()
+        .map(|(reason, n)| (vec!["probe", reason], n))
+        .chain(server.into_iter().map(|(reason, n)| (vec!["server", reason], n)))
+        .chain(own.map(|((_, values), n)| (values.clone(), *n)));
+    write(out, &DROPPED, samples);
+}
+
+fn render_own(out: &mut String, own: &Own) {
+    for metric in [&INCOMPLETE, &ENDED, &SPANS_EXPORTED, &SPANS_DROPPED, &SERIES_OVERFLOW] {
+        let samples = own.iter().filter(|((name, _), _)| *name == metric.name);
+        // A reason that never occurred is shown as 0: an alert on its rate needs a first value.
+        let zeros = Incomplete::ALL.map(|reason| vec![reason.name()]);
+        let zeros = zeros.into_iter().filter(|values| {
+            metric.name == INCOMPLETE.name && !own.contains_key(&(metric.name, values.clone()))
+        });
+        let zeros = zeros.map(|values| (values, 0));
+        write(out, metric, samples.map(|((_, values), n)| (values.clone(), *n)).chain(zeros));
+    }
+}

@@ -93,11 +93,14 @@ const SERIES_OVERFLOW: Metric = counter(
     "Observations folded into the overflow series because the metric has too many series.",
 );
 
-/// Counters of the processor, by metric name and label values.
-type Own = BTreeMap<(&'static str, Vec<&'static str>), u64>;
+/// Values of a metric's labels, in order; no metric of ours has more, and where it has fewer the rest is empty.
+type Values = [&'static str; 2];
+
+/// Counters of the processor, by metric name and label values: counting allocates nothing once a value exists.
+type Own = BTreeMap<(&'static str, Values), u64>;
 
 /// The agent's own metrics. A clone is a handle to the same ones.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Telemetry {
     inner: Arc<Mutex<Inner>>,
 }
@@ -110,11 +113,19 @@ struct Inner {
     processes_observed: u64,
 }
 
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Telemetry {
-    /// All zero.
+    /// All zero. Every reason of an incomplete exchange is shown from the start: an alert on its rate needs a first value.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        let telemetry = Self { inner: Arc::default() };
+        Incomplete::ALL.iter().for_each(|reason| telemetry.incomplete(*reason, 0));
+        telemetry
     }
 
     /// Takes the counters of the loader as they are now.
@@ -140,12 +151,12 @@ impl Telemetry {
 
     /// `n` exchanges became no span, or less of one.
     pub fn incomplete(&self, reason: Incomplete, n: u64) {
-        self.add(&INCOMPLETE, &[reason.name()], n);
+        self.add(&INCOMPLETE, [reason.name(), ""], n);
     }
 
     /// `n` exchanges ended this way.
     pub fn ended_by(&self, by: EndedBy, n: u64) {
-        self.add(&ENDED, &[ended_name(by)], n);
+        self.add(&ENDED, [ended_name(by), ""], n);
     }
 
     /// One record could not be decoded.
@@ -155,22 +166,22 @@ impl Telemetry {
 
     /// `n` records were lost in a stage of the processor.
     pub fn dropped(&self, stage: &'static str, reason: &'static str, n: u64) {
-        self.add(&DROPPED, &[stage, reason], n);
+        self.add(&DROPPED, [stage, reason], n);
     }
 
     /// `n` spans were taken by an exporter.
     pub fn spans_exported(&self, exporter: &'static str, n: u64) {
-        self.add(&SPANS_EXPORTED, &[exporter], n);
+        self.add(&SPANS_EXPORTED, [exporter, ""], n);
     }
 
     /// `n` spans could not be delivered by an exporter.
     pub fn spans_dropped(&self, exporter: &'static str, reason: &'static str, n: u64) {
-        self.add(&SPANS_DROPPED, &[exporter, reason], n);
+        self.add(&SPANS_DROPPED, [exporter, reason], n);
     }
 
     /// `n` observations of `metric` went to its overflow series.
     pub fn series_overflow(&self, metric: &'static str, n: u64) {
-        self.add(&SERIES_OVERFLOW, &[metric], n);
+        self.add(&SERIES_OVERFLOW, [metric, ""], n);
     }
 
     /// Appends all of them in the Prometheus text format.
@@ -187,9 +198,9 @@ impl Telemetry {
         render_own(out, &inner.own);
     }
 
-    fn add(&self, metric: &Metric, values: &[&'static str], n: u64) {
+    fn add(&self, metric: &Metric, values: Values, n: u64) {
         let mut inner = self.lock();
-        let value = inner.own.entry((metric.name, values.to_vec())).or_default();
+        let value = inner.own.entry((metric.name, values)).or_default();
         *value = value.saturating_add(n);
     }
 
@@ -269,19 +280,13 @@ fn render_dropped(out: &mut String, inner: &Inner) {
         .into_iter()
         .map(|(reason, n)| (vec!["probe", reason], n))
         .chain(server.into_iter().map(|(reason, n)| (vec!["server", reason], n)))
-        .chain(own.map(|((_, values), n)| (values.clone(), *n)));
+        .chain(own.map(|((_, values), n)| (values.to_vec(), *n)));
     write(out, &DROPPED, samples);
 }
 
 fn render_own(out: &mut String, own: &Own) {
     for metric in [&INCOMPLETE, &ENDED, &SPANS_EXPORTED, &SPANS_DROPPED, &SERIES_OVERFLOW] {
         let samples = own.iter().filter(|((name, _), _)| *name == metric.name);
-        // A reason that never occurred is shown as 0: an alert on its rate needs a first value.
-        let zeros = Incomplete::ALL.map(|reason| vec![reason.name()]);
-        let zeros = zeros.into_iter().filter(|values| {
-            metric.name == INCOMPLETE.name && !own.contains_key(&(metric.name, values.clone()))
-        });
-        let zeros = zeros.map(|values| (values, 0));
-        write(out, metric, samples.map(|((_, values), n)| (values.clone(), *n)).chain(zeros));
+        write(out, metric, samples.map(|((_, values), n)| (values.to_vec(), *n)));
     }
 }

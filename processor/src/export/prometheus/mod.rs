@@ -2,7 +2,8 @@
 //!
 //! in   spans; each is two hash look-ups at most and no allocation once its series exists
 //! out  text format 0.0.4, streamed from a snapshot: a slow scraper neither stops the pipeline nor fills our memory
-//! keeps at most [`table::MAX_SERIES`] series per metric; a series without news for [`table::TIME_TO_LIVE`] ends
+//! keeps at most [`table::MAX_SERIES`] series per metric, beyond them one folded series per service; a series without
+//!      news for [`table::TIME_TO_LIVE`] ends
 //!
 //! Names, labels and buckets are those of OpenTelemetry eBPF Instrumentation, so that dashboards for it work.
 

@@ -58,10 +58,7 @@ fn rendered(store: &Store, now: Instant) -> String {
 }
 
 fn samples_of(spans: &[Span]) -> (String, Vec<Sample>) {
-    let store = Store::new(Telemetry::new());
-    let now = Instant::now();
-    store.record(spans, now);
-    let text = rendered(&store, now);
+    let text = text_of(spans);
     let samples = parse(&text);
     (text, samples)
 }
@@ -172,6 +169,21 @@ fn a_hostile_host_header_stays_one_label() {
     assert!(named(&samples, "fake").is_empty());
 }
 
+/// Only the counts of requests: reading all of a full table takes seconds.
+fn request_counts(text: &str) -> Vec<Sample> {
+    text.lines()
+        .filter(|line| line.starts_with("http_server_request_duration_seconds_count"))
+        .map(parse_line)
+        .collect()
+}
+
+fn text_of(spans: &[Span]) -> String {
+    let store = Store::new(Telemetry::new());
+    let now = Instant::now();
+    store.record(spans, now);
+    rendered(&store, now)
+}
+
 fn flood(n: usize) -> Vec<Span> {
     let with_host = |i| {
         let mut span = server_span();
@@ -183,8 +195,8 @@ fn flood(n: usize) -> Vec<Span> {
 
 #[test]
 fn series_beyond_the_bound_are_folded_and_counted() {
-    let (text, samples) = samples_of(&flood(MAX_SERIES + 7));
-    let counts = named(&samples, "http_server_request_duration_seconds_count");
+    let text = text_of(&flood(MAX_SERIES + 7));
+    let counts = request_counts(&text);
     assert_eq!(counts.len(), MAX_SERIES + 1);
     let folded: Vec<_> = counts.iter().filter(|s| s.labels.contains_key("otel_metric_overflow")).collect();
     let expected = [("otel_metric_overflow", "true"), ("service_name", "nginx")];
@@ -204,8 +216,7 @@ fn a_service_that_floods_leaves_others_their_overflow() {
         span.service = service(&format!("s{i}"), "");
         spans.push(span);
     }
-    let (_, samples) = samples_of(&spans);
-    let counts = named(&samples, "http_server_request_duration_seconds_count");
+    let counts = request_counts(&text_of(&spans));
     let folded: Vec<_> = counts.iter().filter(|s| s.labels.contains_key("otel_metric_overflow")).collect();
     assert_eq!(folded.len(), 1_001);
     assert_eq!(folded[0].labels.get("service_name"), None);

@@ -38,7 +38,8 @@ impl Stage {
             eprintln!("skipped: {name}: the launcher needs root");
             return None;
         }
-        let directory = std::env::temp_dir().join(format!("ratatosk-standalone-{}-{name}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("ratatosk-standalone-{}-{name}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         fs::set_permissions(&directory, Permissions::from_mode(0o777)).unwrap();
         for (side, body) in [("loader", loader), ("processor", processor)] {
@@ -147,7 +148,7 @@ fn each_side_has_its_own_user_and_exactly_its_capabilities() {
         assert_eq!(field(&processor, set), "0".repeat(16), "processor {set}");
     }
     for (status, user) in [(&loader, "ratatosk-loader"), (&processor, "ratatosk")] {
-        assert_eq!(field(status, "Uid"), [uid(user).to_string(), uid(user).to_string()].repeat(2).join(" "));
+        assert_eq!(field(status, "Uid"), vec![uid(user).to_string(); 4].join(" "));
         assert_eq!(field(status, "NoNewPrivs"), "1");
     }
     let group = Group::from_name("ratatosk").unwrap().unwrap().gid;

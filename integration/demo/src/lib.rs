@@ -192,7 +192,9 @@ mod tests {
     fn echo_server() -> std::net::SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        thread::spawn(move || serve(&listener, || (), |(), request| Message::response(200, request.subject())));
+        thread::spawn(move || {
+            serve(&listener, || (), |(), request| Message::response(200, request.subject()))
+        });
         address
     }
 

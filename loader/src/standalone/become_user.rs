@@ -117,8 +117,9 @@ fn enter(args: &Args) -> Result<std::convert::Infallible, Error> {
     }
     let keep = kept(args.powers);
     if args.powers == Powers::Loader {
-        // Before 5.11 BPF memory counts against this limit, and the loader may not raise it.
-        setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).map_err(step("setrlimit"))?;
+        // Before 5.11 BPF memory counts against this limit, and the loader may not raise it. Later it does not matter, so
+        // a root without CAP_SYS_RESOURCE is no error.
+        let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
     }
     bound(&keep)?;
     change_user(args)?;

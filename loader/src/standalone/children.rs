@@ -52,7 +52,8 @@ impl Commands {
         command.arg("run").arg("--socket").arg(&self.args.socket);
         command.args(["--processor-uid", &processor.uid.to_string()]);
         command.args(["--processor-gid", &processor.gid.to_string()]);
-        for (name, value) in [("--turn-bytes", self.args.turn_bytes), ("--call-bytes", self.args.call_bytes)] {
+        for (name, value) in [("--turn-bytes", self.args.turn_bytes), ("--call-bytes", self.args.call_bytes)]
+        {
             command.args(value.iter().flat_map(|value| [name.to_owned(), value.to_string()]));
         }
         command
@@ -62,6 +63,9 @@ impl Commands {
         let user = user(self.accounts.processor, Powers::None);
         let mut command = command(&user, &self.processor, environment::handed_on());
         command.env("RATATOSK_SOCKET", &self.args.socket);
+        if !environment::has_printer() {
+            command.env("OTEL_EBPF_TRACE_PRINTER", "text");
+        }
         if let Some(demo) = &self.demo {
             command.env("OTEL_EBPF_AUTO_TARGET_EXE", &demo.glob);
         }

@@ -9,6 +9,9 @@ const NAMES: [&str; 6] = ["RUST_LOG", "TERM", "NO_COLOR", "COLORTERM", "LANG", "
 /// Any of these, as `BEYLA_X` or `OTEL_EBPF_X`, means that somebody chose what to watch.
 const SELECTORS: [&str; 4] = ["OPEN_PORT", "EXECUTABLE_PATH", "AUTO_TARGET_EXE", "TARGET_PID"];
 
+/// Any of these means that somebody chose how requests are printed.
+const PRINTERS: [&str; 2] = ["TRACE_PRINTER", "PRINT_TRACES"];
+
 /// Variables that are handed on: everything else of root's environment stays with root.
 pub fn handed_on() -> impl Iterator<Item = (OsString, OsString)> {
     env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_handed_on))
@@ -16,8 +19,17 @@ pub fn handed_on() -> impl Iterator<Item = (OsString, OsString)> {
 
 /// Whether the user chose what to watch. An empty value chooses nothing.
 pub fn has_selector() -> bool {
-    let is_set = |name: String| env::var_os(name).is_some_and(|value| !value.is_empty());
-    SELECTORS.iter().any(|name| is_set(format!("BEYLA_{name}")) || is_set(format!("OTEL_EBPF_{name}")))
+    SELECTORS.into_iter().any(is_set)
+}
+
+/// Whether the user chose how requests are printed; else the terminal shows them as text.
+pub fn has_printer() -> bool {
+    PRINTERS.into_iter().any(is_set)
+}
+
+fn is_set(setting: &str) -> bool {
+    let spellings = ["BEYLA_", "OTEL_EBPF_"].map(|prefix| format!("{prefix}{setting}"));
+    spellings.into_iter().any(|name| env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
 fn is_handed_on(name: &str) -> bool {

@@ -43,7 +43,8 @@ impl Sources {
     /// The loader is this program; the processor is beside it or where `--processor` says.
     pub fn find(args: &Args) -> Result<Self, Failure> {
         let loader = args.loader.clone().map_or_else(own_path, Ok)?;
-        let processor = args.processor.clone().map_or_else(|| Ok(own_path()?.with_file_name("ratatosk")), Ok)?;
+        let processor =
+            args.processor.clone().map_or_else(|| Ok(own_path()?.with_file_name("ratatosk")), Ok)?;
         for path in [&loader, &processor] {
             if !path.is_file() {
                 return Err(Failure::usage(format!(
@@ -88,8 +89,9 @@ impl Bin {
             .file_name()
             .ok_or_else(|| Failure::usage(format!("{} is no file name", source.display())))?;
         let target = directory.join(name);
-        copy_atomically(source, &target)
-            .map_err(|error| Failure::unavailable(format!("{} can't be written: {error}", target.display())))?;
+        copy_atomically(source, &target).map_err(|error| {
+            Failure::unavailable(format!("{} can't be written: {error}", target.display()))
+        })?;
         Ok(target)
     }
 }
@@ -98,7 +100,10 @@ impl Copies {
     fn make() -> Result<Self, Failure> {
         let room = ROOMS.iter().find_map(|room| usable_room(Path::new(room)));
         let room = room.ok_or_else(|| {
-            Failure::unavailable(format!("binaries can't be copied: {} are read-only or noexec", ROOMS.join(" and ")))
+            Failure::unavailable(format!(
+                "binaries can't be copied: {} are read-only or noexec",
+                ROOMS.join(" and ")
+            ))
         })?;
         let failed = |error: io::Error| Failure::unavailable(format!("{}: {error}", room.display()));
         sweep(&room);
@@ -107,7 +112,8 @@ impl Copies {
         let _ = fs::remove_dir_all(&directory);
         make_directory(&directory).map_err(failed)?;
         let file = File::open(&directory).map_err(failed)?;
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| failed(error.into()))?;
+        let lock =
+            Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| failed(error.into()))?;
         Ok(Self { directory, _lock: lock })
     }
 }
@@ -124,7 +130,8 @@ impl Drop for Copies {
 
 /// Every directory above lets everybody pass, everybody may run the file, and the file system does not forbid it.
 fn is_reachable(path: &Path) -> bool {
-    let has = |path: &Path, bits: u32| fs::metadata(path).is_ok_and(|m| m.permissions().mode() & bits == bits);
+    let has =
+        |path: &Path, bits: u32| fs::metadata(path).is_ok_and(|m| m.permissions().mode() & bits == bits);
     has(path, 0o005) && path.ancestors().skip(1).all(|parent| has(parent, 0o001)) && may_execute(path)
 }
 

@@ -87,7 +87,13 @@ enum State {
 impl Side {
     /// Not started yet.
     pub fn new(name: &'static str, command: Command, decides: bool) -> Self {
-        Self { name, command, decides, state: State::Waiting { until: Instant::now() }, backoff: BACKOFF_FIRST }
+        Self {
+            name,
+            command,
+            decides,
+            state: State::Waiting { until: Instant::now() },
+            backoff: BACKOFF_FIRST,
+        }
     }
 
     /// Starts it if its time has come.

@@ -74,10 +74,16 @@ fn ensure(name: &str) -> Result<Account, Failure> {
     if let Some(account) = look_up(name)? {
         return Ok(account);
     }
-    create(name)?;
-    let account = look_up(name)?
-        .ok_or_else(|| Failure::unavailable(format!("user {name} is missing although useradd created it")))?;
-    say(&format!("created the system user {name} (uid {}); it stays, remove it with `userdel {name}`", account.uid));
+    let created = create(name);
+    // Another launcher may have been quicker: what counts is whether the user is there.
+    let Some(account) = look_up(name)? else {
+        created?;
+        return Err(Failure::unavailable(format!("user {name} is missing although useradd created it")));
+    };
+    say(&format!(
+        "created the system user {name} (uid {}); it stays, remove it with `userdel {name}`",
+        account.uid
+    ));
     Ok(account)
 }
 
@@ -96,7 +102,14 @@ fn look_up(name: &str) -> Result<Option<Account>, Failure> {
 fn create(name: &str) -> Result<(), Failure> {
     let group_exists = matches!(Group::from_name(name), Ok(Some(_)));
     let mut command = Command::new("useradd");
-    command.args(["--system", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin"]);
+    command.args([
+        "--system",
+        "--no-create-home",
+        "--home-dir",
+        "/nonexistent",
+        "--shell",
+        "/usr/sbin/nologin",
+    ]);
     if group_exists {
         command.args(["--gid", name]);
     } else {
@@ -108,5 +121,7 @@ fn create(name: &str) -> Result<(), Failure> {
     if status.success() {
         return Ok(());
     }
-    Err(Failure::unavailable(format!("`useradd {name}` failed ({status}): create the system user {name} by hand")))
+    Err(Failure::unavailable(format!(
+        "`useradd {name}` failed ({status}): create the system user {name} by hand"
+    )))
 }

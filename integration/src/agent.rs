@@ -146,7 +146,11 @@ impl Agent {
             if let Some(line) = found() {
                 return line;
             }
-            assert!(std::time::Instant::now() < deadline, "no {text:?} on stderr:\n{}", self.stderr().join("\n"));
+            assert!(
+                std::time::Instant::now() < deadline,
+                "no {text:?} on stderr:\n{}",
+                self.stderr().join("\n")
+            );
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -233,7 +237,8 @@ impl Agent {
         self.signal(Signal::SIGINT);
         let code = self.exit_code();
         assert_eq!(code, Some(0), "exit code after Ctrl-C:\n{}", self.stderr().join("\n"));
-        let left: Vec<_> = descendants.into_iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect();
+        let left: Vec<_> =
+            descendants.into_iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect();
         assert!(left.is_empty(), "processes are left: {left:?}");
         assert!(!self.directory.path().join("run").exists(), "the socket's directory is left");
     }
@@ -300,5 +305,7 @@ fn collect(stream: Option<impl Read + Send + 'static>) -> Arc<Mutex<Vec<String>>
 fn children_of(pid: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
 }

@@ -28,7 +28,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// nginx with two workers: `/r/` 200, `/gone/` 404, `/error/` 500, `/empty/` 204, `/file/` by sendfile, `/put/` by WebDAV.
+    /// nginx with two workers: `/r/` 200, `/gone/` 404, `/error/` 503 (a 500 of nginx ends the connection), `/empty/` 204, `/file/` by sendfile, `/put/` by WebDAV.
     #[must_use]
     pub fn nginx() -> Self {
         let (directory, port) = (stage::directory(), stage::free_port());
@@ -156,7 +156,7 @@ http {{
         root {path}/root;
         location /r/ {{ return 200 "hello $request_uri and some more, to be a little longer\n"; }}
         location /gone/ {{ return 404; }}
-        location /error/ {{ return 500; }}
+        location /error/ {{ return 503; }}
         location /empty/ {{ return 204; }}
         location /file/ {{ try_files /blob =404; }}
         location /put/ {{ dav_methods PUT DELETE; }}

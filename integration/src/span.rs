@@ -28,7 +28,8 @@ impl Span {
     /// Every span of one line, which is an array. Panics on a line that is none: stdout carries nothing else.
     #[must_use]
     pub fn parse_line(line: &str) -> Vec<Self> {
-        let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("stdout: {error}: {line}"));
+        let value: Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("stdout: {error}: {line}"));
         let spans = value.as_array().unwrap_or_else(|| panic!("stdout: no array: {line}"));
         spans.iter().map(Self::parse).collect()
     }

@@ -48,7 +48,9 @@ pub fn binary(name: &str) -> PathBuf {
     let given = std::env::var_os("RATATOSK_BIN_DIR").map(PathBuf::from);
     let places = given.into_iter().chain([target.join("release"), target.join("debug")]);
     let found = places.map(|place| place.join(name)).find(|path| path.exists());
-    found.unwrap_or_else(|| panic!("{name} is not built: cargo build --release -p ratatosk-loader -p ratatosk -p ratatosk-demo"))
+    found.unwrap_or_else(|| {
+        panic!("{name} is not built: cargo build --release -p ratatosk-loader -p ratatosk -p ratatosk-demo")
+    })
 }
 
 /// Writes a shell script that everybody can run.

@@ -1,5 +1,7 @@
 //! The launcher with shell scripts as its two sides. Needs root.
 
+#![allow(clippy::unwrap_used, reason = "a test panics with what it wanted")]
+
 use nix::{
     sys::signal::{Signal, kill},
     unistd::{Group, Pid, User, geteuid},

@@ -1,18 +1,14 @@
 //! The directory in which the two sides meet.
 
-use super::{
-    Failure,
-    users::{Accounts, LOADER_USER},
-};
+use super::{Failure, users::Accounts};
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
-    unistd::chown,
 };
 use std::{
-    fs::{self, DirBuilder, File, Permissions},
+    fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions},
     io,
-    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
 };
 
@@ -20,6 +16,8 @@ use std::{
 const DIRECTORY_MODE: u32 = 0o750;
 /// Type bits aside, the bits of a mode.
 const MODE_BITS: u32 = 0o7777;
+/// Sticky, group and others' write: a shared directory, as `/tmp`.
+const WRITABLE_BY_OTHERS: u32 = 0o1022;
 
 /// The socket's directory, held by one launcher at a time. Dropping it removes what the sides left behind.
 #[derive(Debug)]
@@ -27,6 +25,8 @@ pub struct Room {
     socket: PathBuf,
     directory: PathBuf,
     created: bool,
+    /// Only what belongs to this uid is ours to remove.
+    owner: u32,
     /// Of the directory itself: a lock that leaves no file.
     _lock: Flock<File>,
 }
@@ -37,16 +37,17 @@ impl Room {
         let directory = directory_of(socket)?;
         let created = create(directory)?;
         let lock = lock(directory, socket)?;
-        adopt(directory, accounts)?;
-        Ok(Self { socket: socket.to_owned(), directory: directory.to_owned(), created, _lock: lock })
+        adopt(directory, &lock, accounts)?;
+        let owner = accounts.loader.uid.as_raw();
+        Ok(Self { socket: socket.to_owned(), directory: directory.to_owned(), created, owner, _lock: lock })
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
         for path in leftovers(&self.socket) {
-            let is_ours = fs::symlink_metadata(&path).is_ok_and(|m| m.file_type().is_socket() || m.is_file());
-            if is_ours {
+            let is_ours = |m: Metadata| m.uid() == self.owner && (m.file_type().is_socket() || m.is_file());
+            if fs::symlink_metadata(&path).is_ok_and(is_ours) {
                 let _ = fs::remove_file(path);
             }
         }
@@ -83,12 +84,10 @@ fn create(directory: &Path) -> Result<bool, Failure> {
 }
 
 fn lock(directory: &Path, socket: &Path) -> Result<Flock<File>, Failure> {
-    let is_directory = fs::symlink_metadata(directory).is_ok_and(|metadata| metadata.is_dir());
-    if !is_directory {
-        return Err(Failure::unavailable(format!("{} is not a directory: remove it", directory.display())));
-    }
-    let file = File::open(directory)
-        .map_err(|error| Failure::unavailable(format!("{} can't be opened: {error}", directory.display())))?;
+    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(directory).map_err(|error| {
+        Failure::unavailable(format!("{} can't be opened as a directory: {error}", directory.display()))
+    })?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
         Errno::EWOULDBLOCK => Failure::unavailable(format!(
             "another launcher serves {}: stop it, or set RATATOSK_SOCKET to a path in another directory",
@@ -99,23 +98,25 @@ fn lock(directory: &Path, socket: &Path) -> Result<Flock<File>, Failure> {
 }
 
 /// Hands the directory to the two users. What is not plainly ours stays as it is: `/tmp` must not become 0750.
-fn adopt(directory: &Path, accounts: &Accounts) -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::unavailable(format!("{}: {error}", directory.display()));
-    let metadata = fs::metadata(directory).map_err(failed)?;
-    let (uid, gid) = (accounts.loader.uid, accounts.processor.gid);
-    let owner_is_right = metadata.uid() == uid.as_raw() && metadata.gid() == gid.as_raw();
+///
+/// It works on the opened directory, so that nobody can put another one under the name meanwhile.
+fn adopt(path: &Path, directory: &File, accounts: &Accounts) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::unavailable(format!("{}: {error}", path.display()));
+    let metadata = directory.metadata().map_err(failed)?;
+    let (uid, gid) = (accounts.loader.uid.as_raw(), accounts.processor.gid.as_raw());
+    let owner_is_right = metadata.uid() == uid && metadata.gid() == gid;
     if owner_is_right && metadata.mode() & MODE_BITS == DIRECTORY_MODE {
         return Ok(());
     }
-    let is_fresh = metadata.uid() == 0 && metadata.mode() & 0o1022 == 0;
-    let is_empty = fs::read_dir(directory).map_err(failed)?.next().is_none();
+    let is_fresh = metadata.uid() == 0 && metadata.mode() & WRITABLE_BY_OTHERS == 0;
+    let is_empty = fs::read_dir(path).map_err(failed)?.next().is_none();
     if !owner_is_right && !(is_fresh && is_empty) {
         return Err(Failure::unavailable(format!(
-            "{} belongs to uid {} and is neither empty nor {LOADER_USER}'s: choose another directory by RATATOSK_SOCKET",
-            directory.display(),
+            "{} belongs to uid {} and is no empty directory of root: choose another one by RATATOSK_SOCKET",
+            path.display(),
             metadata.uid()
         )));
     }
-    chown(directory, Some(uid), Some(gid)).map_err(|error| failed(error.into()))?;
-    fs::set_permissions(directory, Permissions::from_mode(DIRECTORY_MODE)).map_err(failed)
+    fchown(directory, Some(uid), Some(gid)).map_err(failed)?;
+    directory.set_permissions(Permissions::from_mode(DIRECTORY_MODE)).map_err(failed)
 }

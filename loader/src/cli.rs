@@ -29,6 +29,10 @@ pub enum Command {
     /// Load the probes and serve one processor (as a user that is not root, with the capabilities BPF, PERFMON,
     /// SYS_PTRACE and DAC_READ_SEARCH)
     Run(Run),
+    /// Start loader and processor on this machine, each as its own user, and wait until Ctrl-C (as root)
+    Standalone(crate::standalone::Args),
+    #[command(hide = true)]
+    Become(crate::standalone::become_user::Args),
 }
 
 /// Options of `run`.

@@ -11,3 +11,4 @@ pub mod privilege;
 pub mod process;
 pub mod server;
 pub mod socket;
+pub mod standalone;

@@ -2,9 +2,10 @@
 
 use clap::{Parser, error::ErrorKind};
 use ratatosk_loader::{
-    cli::{Cli, Command},
-    error::{EXIT_USAGE, LoaderError},
+    cli::{Cli, Command, Run},
+    error::EXIT_USAGE,
     process::attacher,
+    standalone,
 };
 use std::{io::IsTerminal, process::ExitCode};
 use tracing_subscriber::EnvFilter;
@@ -14,19 +15,21 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    match cli.command {
+        Command::Run(options) => run(&options),
+        Command::Standalone(args) => standalone::run(&args),
+        Command::Become(args) => standalone::become_user::run(&args),
+    }
+}
+
+fn run(options: &Run) -> ExitCode {
     log_to_stderr();
-    match run(&cli.command) {
+    match attacher::run(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ratatosk-loader: {error}");
             ExitCode::from(error.exit_code())
         }
-    }
-}
-
-fn run(command: &Command) -> Result<(), LoaderError> {
-    match command {
-        Command::Run(options) => attacher::run(options),
     }
 }
 

@@ -1,0 +1,33 @@
+# Thin wrappers: scripts/setup installs what is missing, cargo builds, the product's own launcher runs.
+
+CARGO ?= cargo
+RELEASE := target/release
+BINARIES := -p ratatosk-loader -p ratatosk -p ratatosk-demo
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test bench fuzz clean
+
+help: ## Say what can be made
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+run: build ## Start the agent on this machine, as root (BEYLA_OPEN_PORT=8080 make run)
+	@exec $(RELEASE)/ratatosk-loader standalone
+
+build: ## Build both sides and the demo
+	@scripts/setup
+	@$(CARGO) build --release $(BINARIES)
+
+test: ## Install what is missing and run every test
+	@scripts/setup --test
+	@scripts/test
+
+bench: ## Measure decoding and parsing of a recorded stream
+	@scripts/setup
+	@$(CARGO) bench -p ratatosk
+
+fuzz: ## Fuzz every target for a minute each (FUZZ_SECONDS=600 make fuzz)
+	@scripts/setup
+	@scripts/fuzz
+
+clean: ## Remove everything that was built
+	@$(CARGO) clean

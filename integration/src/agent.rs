@@ -1,0 +1,311 @@
+//! The agent itself, through `ratatosk-loader standalone`, as a user would start it.
+
+use crate::{
+    metrics::Metrics,
+    span::{Row, Span},
+    stage, wait_until,
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// Time to be ready: 5 s are promised, on a machine that does nothing else.
+const READY: Duration = Duration::from_secs(20);
+/// Time to end: the launcher's grace and a little.
+const END: Duration = Duration::from_secs(12);
+/// Time until something that was asked has been told.
+pub const TOLD: Duration = Duration::from_secs(15);
+
+/// How to start it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Settings, `NAME` and value.
+    pub settings: Vec<(String, String)>,
+    /// Command of the processor instead of none, as in `record /tmp/file`.
+    pub processor_command: Option<String>,
+}
+
+/// A running agent. Dropping it stops it; [`Agent::stop`] also checks that nothing is left.
+#[derive(Debug)]
+pub struct Agent {
+    child: Child,
+    directory: TempDir,
+    prometheus_port: u16,
+    stdout: Arc<Mutex<Vec<String>>>,
+    stderr: Arc<Mutex<Vec<String>>>,
+}
+
+impl Default for Options {
+    /// Watches every port of the tests.
+    fn default() -> Self {
+        let ports = format!("{}-{}", stage::PORTS.start(), stage::PORTS.end());
+        Self { settings: vec![("OTEL_EBPF_OPEN_PORT".into(), ports)], processor_command: None }
+    }
+}
+
+impl Options {
+    /// No setting at all: the demo.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { settings: Vec::new(), processor_command: None }
+    }
+
+    /// One more setting; the last one of a name counts.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
+        self.settings.push((name.to_owned(), value.to_string()));
+        self
+    }
+}
+
+impl Agent {
+    /// Starts it and waits until it is ready and its endpoint answers.
+    #[must_use]
+    pub fn start(options: &Options) -> Self {
+        let agent = Self::spawn(options);
+        agent.wait_for_log("ready:");
+        if options.processor_command.is_none() {
+            wait_until("the Prometheus endpoint", READY, || agent.metrics());
+        }
+        agent
+    }
+
+    /// Starts it without waiting.
+    #[must_use]
+    pub fn spawn(options: &Options) -> Self {
+        let (directory, prometheus_port) = (stage::directory(), free_own_port());
+        let mut command = command(options, directory.path(), prometheus_port);
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let stdout = collect(child.stdout.take());
+        let stderr = collect(child.stderr.take());
+        Self { child, directory, prometheus_port, stdout, stderr }
+    }
+
+    /// Asks again and again until the first answer was told, so that what follows is told from its first byte.
+    pub fn wait_until_observing(&self, mut ask: impl FnMut(&str)) {
+        let mut number = 0;
+        wait_until("the first span", READY, || {
+            number += 1;
+            ask(&format!("/r/warm-{number}"));
+            thread::sleep(Duration::from_millis(100));
+            self.spans().iter().any(|span| span.path.starts_with("/r/warm-")).then_some(())
+        });
+    }
+
+    /// Every span so far.
+    #[must_use]
+    pub fn spans(&self) -> Vec<Span> {
+        self.stdout().iter().flat_map(|line| Span::parse_line(line)).collect()
+    }
+
+    /// Server spans whose path begins with `prefix`, as sorted rows, once there are `count` (or time is up: then what there is).
+    #[must_use]
+    pub fn server_rows(&self, prefix: &str, count: usize) -> Vec<Row> {
+        let mut rows = Vec::new();
+        let deadline = std::time::Instant::now() + TOLD;
+        while rows.len() < count && std::time::Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(50));
+            let spans = self.spans();
+            let fits = |span: &&Span| span.is_server && span.path.starts_with(prefix);
+            rows = spans.iter().filter(fits).map(Span::row).collect();
+        }
+        rows.sort();
+        rows
+    }
+
+    /// Lines of stdout.
+    #[must_use]
+    pub fn stdout(&self) -> Vec<String> {
+        self.stdout.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lines of stderr.
+    #[must_use]
+    pub fn stderr(&self) -> Vec<String> {
+        self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for a line of stderr that contains `text`.
+    #[must_use]
+    #[allow(clippy::double_must_use, reason = "the line is wanted by some")]
+    pub fn log_line(&self, text: &str) -> String {
+        let found = || self.stderr().into_iter().find(|line| line.contains(text));
+        let deadline = std::time::Instant::now() + READY;
+        loop {
+            if let Some(line) = found() {
+                return line;
+            }
+            assert!(
+                std::time::Instant::now() < deadline,
+                "no {text:?} on stderr:\n{}",
+                self.stderr().join("\n")
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits for a line of stderr that contains `text`.
+    pub fn wait_for_log(&self, text: &str) {
+        let _ = self.log_line(text);
+    }
+
+    /// A scrape, none while the endpoint is away.
+    #[must_use]
+    pub fn metrics(&self) -> Option<Metrics> {
+        Metrics::scrape(self.prometheus_port)
+    }
+
+    /// A scrape.
+    #[must_use]
+    pub fn scrape(&self) -> Metrics {
+        wait_until("a scrape", READY, || self.metrics())
+    }
+
+    /// Asserts that no record was lost anywhere, with the reasons if one was.
+    pub fn assert_no_drops(&self) {
+        let lost = self.scrape().non_zero("ratatosk_records_dropped_total");
+        assert!(lost.is_empty(), "lost records: {lost:?}");
+    }
+
+    /// Port of the Prometheus endpoint.
+    #[must_use]
+    pub const fn prometheus_port(&self) -> u16 {
+        self.prometheus_port
+    }
+
+    /// The socket between both sides.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        socket(self.directory.path())
+    }
+
+    /// Pid of the launcher.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Pids of the launcher's descendants: loader, its children, processor, demo.
+    #[must_use]
+    pub fn descendants(&self) -> Vec<u32> {
+        let mut found = vec![self.pid()];
+        let mut next = 0;
+        while let Some(&pid) = found.get(next) {
+            found.extend(children_of(pid));
+            next += 1;
+        }
+        found.split_off(1)
+    }
+
+    /// Descendants whose executable's name is `name`.
+    #[must_use]
+    pub fn processes(&self, name: &str) -> Vec<u32> {
+        let runs = |pid: &u32| {
+            let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+            exe.file_name().is_some_and(|file| file.to_string_lossy() == name)
+        };
+        self.descendants().into_iter().filter(runs).collect()
+    }
+
+    /// Sends a signal to the launcher.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).expect("a pid fits into i32");
+        kill(Pid::from_raw(pid), signal).expect("signal to the launcher");
+    }
+
+    /// Waits for its end and gives its exit code.
+    #[must_use]
+    pub fn exit_code(&mut self) -> Option<i32> {
+        let child = &mut self.child;
+        wait_until("the agent to end", END, || child.try_wait().ok().flatten()).code()
+    }
+
+    /// Ctrl-C, and nothing may be left: no process, no socket.
+    pub fn stop(mut self) {
+        let descendants = self.descendants();
+        self.signal(Signal::SIGINT);
+        let code = self.exit_code();
+        assert_eq!(code, Some(0), "exit code after Ctrl-C:\n{}", self.stderr().join("\n"));
+        let left: Vec<_> =
+            descendants.into_iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect();
+        assert!(left.is_empty(), "processes are left: {left:?}");
+        assert!(!self.directory.path().join("run").exists(), "the socket's directory is left");
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if self.child.try_wait().ok().flatten().is_some() {
+            return;
+        }
+        if thread::panicking() {
+            eprintln!("stderr of the agent:\n{}", self.stderr().join("\n"));
+        }
+        self.signal(Signal::SIGTERM);
+        let child = &mut self.child;
+        wait_until("the agent to end", END, || child.try_wait().ok().flatten());
+    }
+}
+
+fn command(options: &Options, directory: &Path, prometheus_port: u16) -> Command {
+    let mut command = Command::new(stage::binary("ratatosk-loader"));
+    command.arg("standalone");
+    if let Some(arguments) = &options.processor_command {
+        let processor = directory.join("ratatosk");
+        fs::copy(stage::binary("ratatosk"), &processor).expect("copy of the processor");
+        let body = format!("exec {} {arguments}", processor.display());
+        command.arg("--processor").arg(stage::script(directory.join("processor"), &body));
+    }
+    // Settings of whoever runs the tests must not reach the agent.
+    let own = |name: &str| ["BEYLA_", "OTEL_", "RATATOSK_"].iter().any(|prefix| name.starts_with(prefix));
+    for (name, _) in std::env::vars().filter(|(name, _)| own(name)) {
+        command.env_remove(name);
+    }
+    command.env("RATATOSK_SOCKET", socket(directory));
+    command.env("OTEL_EBPF_TRACE_PRINTER", "json");
+    command.env("OTEL_EBPF_PROMETHEUS_PORT", prometheus_port.to_string());
+    command.envs(options.settings.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn socket(directory: &Path) -> PathBuf {
+    directory.join("run/agent.sock")
+}
+
+/// Outside the ports that are watched.
+fn free_own_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+fn collect(stream: Option<impl Read + Send + 'static>) -> Arc<Mutex<Vec<String>>> {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&lines);
+    let stream = BufReader::new(stream.expect("piped"));
+    thread::spawn(move || {
+        for line in stream.lines().map_while(Result::ok) {
+            sink.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        }
+    });
+    lines
+}
+
+fn children_of(pid: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}

@@ -1,0 +1,85 @@
+//! A temporary directory, free ports, and programs that end with their test.
+
+use std::{
+    fs::{self, Permissions},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    sync::atomic::{AtomicU16, Ordering},
+};
+use tempfile::TempDir;
+
+/// Below the ephemeral ports: a port of a test is never by chance a client's own.
+pub const PORTS: std::ops::RangeInclusive<u16> = 21_000..=21_999;
+
+static NEXT_PORT: AtomicU16 = AtomicU16::new(*PORTS.start());
+
+/// A port of [`PORTS`] that nobody listens on.
+#[must_use]
+pub fn free_port() -> u16 {
+    loop {
+        let port = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
+        assert!(PORTS.contains(&port), "ports {PORTS:?} are used up");
+        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// A directory that every user can pass and read.
+#[must_use]
+pub fn directory() -> TempDir {
+    let directory = tempfile::Builder::new().prefix("ratatosk-test-").tempdir().expect("temporary directory");
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).expect("mode of the directory");
+    directory
+}
+
+/// A file of this crate's `workloads/`.
+#[must_use]
+pub fn workload(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("workloads").join(name)
+}
+
+/// Where the binaries under test are: `RATATOSK_BIN_DIR`, else the release build, else the debug build.
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let given = std::env::var_os("RATATOSK_BIN_DIR").map(PathBuf::from);
+    let places = given.into_iter().chain([target.join("release"), target.join("debug")]);
+    let found = places.map(|place| place.join(name)).find(|path| path.exists());
+    found.unwrap_or_else(|| {
+        panic!("{name} is not built: cargo build --release -p ratatosk-loader -p ratatosk -p ratatosk-demo")
+    })
+}
+
+/// Writes a shell script that everybody can run.
+#[must_use]
+pub fn script(path: PathBuf, body: &str) -> PathBuf {
+    fs::write(&path, format!("#!/bin/sh\n{body}\n")).expect("script");
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("mode of the script");
+    path
+}
+
+/// A program that is killed when the test is done with it.
+#[derive(Debug)]
+pub struct Program {
+    /// Of the program.
+    pub child: Child,
+}
+
+impl Program {
+    /// Starts it.
+    #[must_use]
+    pub fn start(command: &mut Command) -> Self {
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self { child }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

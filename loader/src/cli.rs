@@ -31,6 +31,7 @@ pub enum Command {
     Run(Run),
     /// Start loader and processor on this machine, each as its own user, and wait until Ctrl-C (as root)
     Standalone(crate::standalone::Args),
+    /// A step of `standalone` between fork and exec, not meant for people
     #[command(hide = true)]
     Become(crate::standalone::become_user::Args),
 }

@@ -21,8 +21,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Standalone(args) => standalone::run(&args),
-        Command::Become(args) => standalone::become_user::run(&args),
+    match Cli::try_parse() {
+        Ok(Cli { command: Command::Standalone(args) }) => standalone::run(&args),
+        Ok(Cli { command: Command::Become(args) }) => standalone::become_user::run(&args),
+        Err(error) => explain(&error),
     }
+}
+
+/// Help and version are no errors; a wrong command line is one of usage.
+fn explain(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(standalone::EXIT_USAGE) } else { ExitCode::SUCCESS }
 }

@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 use tempfile::TempDir;
@@ -44,6 +44,7 @@ pub struct Agent {
     prometheus_port: u16,
     stdout: Arc<Mutex<Vec<String>>>,
     stderr: Arc<Mutex<Vec<String>>>,
+    readers: [JoinHandle<()>; 2],
 }
 
 impl Default for Options {
@@ -87,9 +88,10 @@ impl Agent {
         let (directory, prometheus_port) = (stage::directory(), free_own_port());
         let mut command = command(options, directory.path(), prometheus_port);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let stdout = collect(child.stdout.take());
-        let stderr = collect(child.stderr.take());
-        Self { child, directory, prometheus_port, stdout, stderr }
+        let (stdout, out_reader) = collect(child.stdout.take());
+        let (stderr, err_reader) = collect(child.stderr.take());
+        let readers = [out_reader, err_reader];
+        Self { child, directory, prometheus_port, stdout, stderr, readers }
     }
 
     /// Asks again and again until the first answer was told, so that what follows is told from its first byte.
@@ -224,11 +226,14 @@ impl Agent {
         kill(Pid::from_raw(pid), signal).expect("signal to the launcher");
     }
 
-    /// Waits for its end and gives its exit code.
+    /// Waits for its end, and until all that it said is read, and gives its exit code.
     #[must_use]
     pub fn exit_code(&mut self) -> Option<i32> {
         let child = &mut self.child;
-        wait_until("the agent to end", END, || child.try_wait().ok().flatten()).code()
+        let status = wait_until("the agent to end", END, || child.try_wait().ok().flatten());
+        let is_read = || self.readers.iter().all(JoinHandle::is_finished).then_some(());
+        wait_until("the end of its output: a process of it still holds it", END, is_read);
+        status.code()
     }
 
     /// Ctrl-C, and nothing may be left: no process, no socket.
@@ -290,16 +295,19 @@ fn free_own_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
-fn collect(stream: Option<impl Read + Send + 'static>) -> Arc<Mutex<Vec<String>>> {
+/// Lines as they come, and the thread that reads them.
+type Collected = (Arc<Mutex<Vec<String>>>, JoinHandle<()>);
+
+fn collect(stream: Option<impl Read + Send + 'static>) -> Collected {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&lines);
     let stream = BufReader::new(stream.expect("piped"));
-    thread::spawn(move || {
+    let reader = thread::spawn(move || {
         for line in stream.lines().map_while(Result::ok) {
             sink.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         }
     });
-    lines
+    (lines, reader)
 }
 
 fn children_of(pid: u32) -> Vec<u32> {

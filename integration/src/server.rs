@@ -28,7 +28,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// nginx with two workers: `/r/` 200, `/gone/` 404, `/error/` 503 (a 500 of nginx ends the connection), `/empty/` 204, `/file/` by sendfile, `/put/` by WebDAV.
+    /// nginx with two workers: `/r/` 200, `/gone/` 404, `/error/` 503 (a 500 of nginx would end the connection), `/empty/` 204,
+    /// `/file/` by sendfile, `/put/` by `WebDAV`.
     #[must_use]
     pub fn nginx() -> Self {
         let (directory, port) = (stage::directory(), stage::free_port());

@@ -147,7 +147,7 @@ fn curl_and_wrk_are_told_as_nginx_logs_them() {
 
 fn run_curl(server: &Server, count: usize) {
     let directory = stage::directory();
-    let mut config = String::from("silent\noutput = /dev/null\n");
+    let mut config = String::from("silent\n");
     for number in 0..count {
         writeln!(config, "url = http://127.0.0.1:{}/r/curl-{number}\noutput = /dev/null", server.port)
             .unwrap();

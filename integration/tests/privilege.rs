@@ -78,6 +78,7 @@ fn both_sides_have_users_of_their_own() {
         agent.processes(name).iter().flat_map(|&pid| powers(pid)).map(|(uid, _)| uid).collect()
     };
     let (loader, processor) = (uids("ratatosk-loader"), uids("ratatosk"));
+    assert!(!loader.is_empty() && !processor.is_empty(), "{loader:?} {processor:?}");
     assert!(loader.iter().all(|uid| !processor.contains(uid)), "{loader:?} {processor:?}");
     agent.stop();
 }

@@ -59,9 +59,14 @@ impl Stage {
     }
 
     fn command(&self) -> Command {
+        self.command_in(&self.directory)
+    }
+
+    /// With the two stubs of another directory.
+    fn command_in(&self, stubs: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ratatosk-loader"));
         command.arg("standalone");
-        command.arg("--loader").arg(self.path("loader")).arg("--processor").arg(self.path("processor"));
+        command.arg("--loader").arg(stubs.join("loader")).arg("--processor").arg(stubs.join("processor"));
         command.env("RATATOSK_SOCKET", self.path("run/agent.sock"));
         command.env("BEYLA_OPEN_PORT", "8080").env("SECRET_OF_ROOT", "1");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -311,4 +316,26 @@ fn without_a_selector_the_demo_is_selected() {
     assert!(text.contains("BEYLA_OPEN_PORT=8080"), "{text}");
     let deleted = |name: &str| runs(&format!("{name} (deleted)"));
     wait_until("the demo to end", || (!names.iter().any(|name| runs(name) || deleted(name))).then_some(()));
+}
+
+#[test]
+fn binaries_in_a_closed_directory_are_copied_and_the_copies_removed() {
+    let look = r#"echo "$0" > "$OUT.tmp"; mv "$OUT.tmp" "$OUT"; exec sleep 30"#;
+    let Some(stage) = Stage::new("closed", look, look) else { return };
+    let closed = stage.path("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, Permissions::from_mode(0o700)).unwrap();
+    for side in ["loader", "processor"] {
+        fs::rename(stage.path(side), closed.join(side)).unwrap();
+    }
+    let child = stage.command_in(&closed).spawn().unwrap();
+    let mut launcher = Launcher { child, stage };
+    let copies = ["loader.out", "processor.out"].map(|name| PathBuf::from(launcher.wait_for(name).trim()));
+    for copy in &copies {
+        assert!(copy.to_string_lossy().contains("/ratatosk-bin/"), "{copy:?}");
+        assert_eq!(fs::metadata(copy).unwrap().permissions().mode() & 0o7777, 0o755);
+    }
+    launcher.signal(Signal::SIGINT);
+    assert_eq!(launcher.end().0, 0);
+    assert!(!copies.iter().any(|copy| copy.exists()));
 }

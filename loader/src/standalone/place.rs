@@ -110,7 +110,8 @@ fn adopt(path: &Path, directory: &File, accounts: &Accounts) -> Result<(), Failu
     }
     let is_fresh = metadata.uid() == 0 && metadata.mode() & WRITABLE_BY_OTHERS == 0;
     let is_empty = fs::read_dir(path).map_err(failed)?.next().is_none();
-    if !owner_is_right && !(is_fresh && is_empty) {
+    let may_be_ours = owner_is_right || (is_fresh && is_empty);
+    if !may_be_ours {
         return Err(Failure::unavailable(format!(
             "{} belongs to uid {} and is no empty directory of root: choose another one by RATATOSK_SOCKET",
             path.display(),

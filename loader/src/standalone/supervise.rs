@@ -182,7 +182,7 @@ fn stop(signals: &Signals, sides: &mut [Side]) {
     let deadline = Instant::now() + GRACE;
     sides.iter().for_each(|side| side.signal(Signal::SIGTERM));
     loop {
-        let is_over = !sides.iter_mut().fold(false, |any, side| side.is_running() || any);
+        let is_over = !sides.iter_mut().any(Side::is_running);
         let left = deadline.saturating_duration_since(Instant::now());
         if is_over {
             return;

@@ -186,6 +186,17 @@ impl Agent {
         self.prometheus_port
     }
 
+    /// The loader's executable, where its user can run it.
+    #[must_use]
+    pub fn loader(&self) -> PathBuf {
+        let pid = self
+            .processes("ratatosk-loader")
+            .into_iter()
+            .find(|pid| *pid != self.pid())
+            .expect("a loader runs");
+        fs::read_link(format!("/proc/{pid}/exe")).expect("its executable")
+    }
+
     /// The socket between both sides.
     #[must_use]
     pub fn socket(&self) -> PathBuf {

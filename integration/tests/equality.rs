@@ -82,6 +82,8 @@ fn two_thousand_requests_equal_the_log_of_nginx() {
     }
     let log = log_of(&server, warm, 2000);
     assert_equal(&agent, &log, agent.server_rows("/", warm + 2000));
+    // the loader tells its counters once a second
+    thread::sleep(std::time::Duration::from_millis(1_500));
     report_budget(&before, &agent.scrape(), 2000.0);
     agent.stop();
 }

@@ -57,9 +57,17 @@ fn a_hundred_pipelined_gets_to_nginx_are_exact() {
     agent.stop();
 }
 
+/// nginx reads into a buffer of 1 KiB and takes one of 8 KiB when a head is not whole in it. Sixteen of these fill the
+/// first exactly, so that each read has the width that is captured by default.
+fn request_of_64_bytes(path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: t\r\nX: \r\n\r\n");
+    request.replace("X: ", &format!("X: {}", "x".repeat(64 - request.len())))
+}
+
 /// All requests in one write, then all responses.
 fn pipeline(connection: &mut Connection, prefix: &str, count: usize) {
-    let requests: String = (0..count).map(|number| client::get(&format!("{prefix}{number:03}"))).collect();
+    let requests: String =
+        (0..count).map(|number| request_of_64_bytes(&format!("{prefix}{number:03}"))).collect();
     connection.send(requests.as_bytes()).unwrap();
     for _ in 0..count {
         assert_eq!(connection.response("GET").unwrap().status, 200);
@@ -175,7 +183,12 @@ fn an_expected_continue_is_no_response() {
     thread::sleep(Duration::from_millis(50));
     connection.send(b"hello").unwrap();
     assert_eq!(connection.response("PUT").unwrap().status, 201);
-    assert_eq!(agent.server_rows("/put/continue", 1), server.rows("/put/continue", 1));
+    // nginx counts the 25 bytes of its "100 Continue" as body bytes; on the wire no body follows the final head
+    assert_eq!(server.rows("/put/continue", 1), [("/put/continue".to_owned(), "PUT".to_owned(), 201, 5, 25)]);
+    assert_eq!(
+        agent.server_rows("/put/continue", 1),
+        [("/put/continue".to_owned(), "PUT".to_owned(), 201, 5, 0)]
+    );
     agent.stop();
 }
 

@@ -42,7 +42,9 @@ pub enum AttachError {
     #[error("self-test over loopback: {0}")]
     Loopback(io::Error),
     /// The test connection was not seen as it was.
-    #[error("self-test over loopback: {seen} of {calls} calls were seen rightly, tier socket does not work here; see docs/architecture.md")]
+    #[error(
+        "self-test over loopback: {seen} of {calls} calls were seen rightly, tier socket does not work here; see docs/architecture.md"
+    )]
     SelfTest {
         /// Calls made.
         calls: usize,
@@ -127,6 +129,7 @@ fn cross_loopback() -> io::Result<()> {
 fn is_test_record(bytes: &[u8], tgid: u32) -> bool {
     let Some(Ok(record)) = Records::new(bytes).next() else { return false };
     let is_chunk = record.header.kind == RecordKind::Chunk as u16 && record.header.tgid == tgid;
-    let whole = record.fixed::<ChunkRecord>().is_ok_and(|chunk| chunk.orig_len == 32 && chunk.captured_len == 32);
+    let whole =
+        record.fixed::<ChunkRecord>().is_ok_and(|chunk| chunk.orig_len == 32 && chunk.captured_len == 32);
     is_chunk && whole && (0..TEST_CALLS).any(|call| record.payload() == payload(call))
 }

@@ -66,5 +66,9 @@ pub struct Run {
 fn ring_bytes(text: &str) -> Result<u32, String> {
     let bytes: u32 = text.parse().map_err(|_| format!("{text:?} is no number of bytes"))?;
     let fits = bytes.is_power_of_two() && (4096..=1 << 30).contains(&bytes);
-    if fits { Ok(bytes) } else { Err("a ring has a power of two of bytes, from 4096 to 1073741824".to_owned()) }
+    if fits {
+        Ok(bytes)
+    } else {
+        Err("a ring has a power of two of bytes, from 4096 to 1073741824".to_owned())
+    }
 }

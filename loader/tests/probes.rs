@@ -63,7 +63,13 @@ impl Probes {
         let (mut conns, mut chunks) = (Vec::new(), Vec::new());
         let me = std::process::id();
         self.attached.kernel.drain(
-            &mut |bytes| each(bytes, |record| if is_conn(record) { conns.push(record.fixed().expect("whole")) }),
+            &mut |bytes| {
+                each(bytes, |record| {
+                    if is_conn(record) {
+                        conns.push(record.fixed().expect("whole"))
+                    }
+                })
+            },
             &mut |bytes| {
                 each(bytes, |record| {
                     let fixed: ChunkRecord = record.fixed().expect("whole");
@@ -94,7 +100,9 @@ fn each(bytes: &[u8], mut f: impl FnMut(&Record<'_>)) {
 }
 
 fn is_conn(record: &Record<'_>) -> bool {
-    [RecordKind::Listen, RecordKind::Connect, RecordKind::Close].iter().any(|k| *k as u16 == record.header.kind)
+    [RecordKind::Listen, RecordKind::Connect, RecordKind::Close]
+        .iter()
+        .any(|k| *k as u16 == record.header.kind)
 }
 
 fn pair(address: &str) -> (TcpStream, TcpStream) {
@@ -167,7 +175,8 @@ fn a_fin_does_not_shift_the_last_bytes() {
     drop((client, server));
     let (conns, _) = probes.drain();
     let closes: Vec<_> = conns.iter().filter(|c| c.hdr.kind == RecordKind::Close as u16).collect();
-    let of_server = closes.iter().find(|c| c.rx_offset == eof.offset).expect("the server's close has the final offset");
+    let of_server =
+        closes.iter().find(|c| c.rx_offset == eof.offset).expect("the server's close has the final offset");
     assert!(closes.iter().any(|c| c.tx_offset == of_server.rx_offset), "{closes:?}");
 }
 
@@ -194,7 +203,8 @@ fn widths_follow_the_turn() {
         server.read_exact(&mut [0; 4000]).expect("read");
     }
     let chunks = probes.chunks();
-    let tx: Vec<_> = chunks.iter().filter(|c| c.is(Direction::Tx, port(&client))).map(|c| c.payload.len()).collect();
+    let tx: Vec<_> =
+        chunks.iter().filter(|c| c.is(Direction::Tx, port(&client))).map(|c| c.payload.len()).collect();
     assert_eq!(tx[..3], [1024, 512, 512]);
     assert_eq!(tx.last(), Some(&64));
     assert!(chunks.iter().all(|chunk| chunk.fixed.orig_len == 4000));
@@ -204,7 +214,13 @@ fn widths_follow_the_turn() {
 fn what_is_not_observed_leaves_no_byte() {
     let Some(mut probes) = Probes::start() else { return };
     let (mut client, _server) = pair("127.0.0.1");
-    for state in [TargetState::Unknown, TargetState::Wanted, TargetState::Denied, TargetState::Own, TargetState::Ignored] {
+    for state in [
+        TargetState::Unknown,
+        TargetState::Wanted,
+        TargetState::Denied,
+        TargetState::Own,
+        TargetState::Ignored,
+    ] {
         probes.attached.kernel.set_target(std::process::id(), state);
         client.write_all(b"secret").expect("written");
         assert!(probes.chunks().is_empty(), "{state:?}");

@@ -1,9 +1,11 @@
 //! Records to events. Bytes of the loader are checked like those of anybody else.
 
-use crate::model::{Chunk, Close, Event, KtimeNs, Offset, ProcessChange, ProcessEvent, ProcessId, ProcessInfo, Socket};
+use crate::model::{
+    Chunk, Close, Event, KtimeNs, Offset, ProcessChange, ProcessEvent, ProcessId, ProcessInfo, Socket,
+};
 use ratatosk_abi::{
-    AbiError, ChunkRecord, ConnRecord, Direction, Missing, OffsetKind, ProcessInfoRecord, ProcessRecord, Record,
-    RecordHeader, RecordKind, TargetState, chunk_flags, readable,
+    AbiError, ChunkRecord, ConnRecord, Direction, Missing, OffsetKind, ProcessInfoRecord, ProcessRecord,
+    Record, RecordHeader, RecordKind, TargetState, chunk_flags, readable,
 };
 
 /// Why a record is no event.
@@ -52,7 +54,9 @@ pub fn decode<'a>(record: &Record<'a>) -> Result<Event<'a>, DecodeError> {
         RecordKind::Exec => Ok(Event::Process(process(record, ProcessChange::Executed)?)),
         RecordKind::Exit => Ok(Event::Process(process(record, ProcessChange::Exited)?)),
         RecordKind::Listen => Ok(Event::Listen(Socket::from_abi(&conn(record)?.sock), owner(&record.header))),
-        RecordKind::Connect => Ok(Event::Connect(Socket::from_abi(&conn(record)?.sock), owner(&record.header))),
+        RecordKind::Connect => {
+            Ok(Event::Connect(Socket::from_abi(&conn(record)?.sock), owner(&record.header)))
+        }
         RecordKind::Close => Ok(Event::Close(close(&conn(record)?)?)),
         RecordKind::ProcessInfo => Ok(Event::Info(info(record)?)),
         RecordKind::SnapshotBegin => Ok(Event::SnapshotBegin),
@@ -152,7 +156,8 @@ mod tests {
 
     fn chunk_record(captured: u32, payload: &[u8]) -> Vec<u8> {
         let fixed_len = size_of::<ChunkRecord>();
-        let mut fixed = ChunkRecord { captured_len: captured, orig_len: 10, direction: 1, ..ChunkRecord::default() };
+        let mut fixed =
+            ChunkRecord { captured_len: captured, orig_len: 10, direction: 1, ..ChunkRecord::default() };
         fixed.hdr.len = u32::try_from(fixed_len + payload.len()).expect("small");
         fixed.hdr.fixed_len = u16::try_from(fixed_len).expect("small");
         fixed.hdr.kind = RecordKind::Chunk as u16;

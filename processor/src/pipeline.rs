@@ -34,7 +34,10 @@ pub const MAX_PENDING_SPANS: usize = 65_536;
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum StreamError {
     /// The loader speaks of other records.
-    #[error("the loader's records have layout {found}, this processor reads layout {}: use versions of one release", ratatosk_abi::ABI_VERSION)]
+    #[error(
+        "the loader's records have layout {found}, this processor reads layout {}: use versions of one release",
+        ratatosk_abi::ABI_VERSION
+    )]
     Abi {
         /// Layout that the loader announced.
         found: u32,
@@ -77,7 +80,10 @@ pub struct Pipeline {
 
 impl std::fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pipeline").field("stream", &self.stream).field("last_batch", &self.last_batch).finish_non_exhaustive()
+        f.debug_struct("Pipeline")
+            .field("stream", &self.stream)
+            .field("last_batch", &self.last_batch)
+            .finish_non_exhaustive()
     }
 }
 
@@ -160,7 +166,8 @@ impl Pipeline {
         if hello.protocol_version.abs_diff(PROTOCOL_VERSION) > 1 {
             return Err(StreamError::Protocol { found: hello.protocol_version });
         }
-        let same_epoch = self.stream.as_ref().is_some_and(|s| s.epoch == hello.epoch && s.boot_id == hello.boot_id);
+        let same_epoch =
+            self.stream.as_ref().is_some_and(|s| s.epoch == hello.epoch && s.boot_id == hello.boot_id);
         if !same_epoch {
             self.last_batch = 0;
             // what the dead epoch had taken is told: its batches were booked there, and are not sent again
@@ -207,7 +214,9 @@ impl Pipeline {
             Event::Eof(chunk) if self.is_wanted(&chunk) => self.connections.eof(&chunk, &mut self.out),
             Event::Chunk(_) | Event::Eof(_) | Event::Connect(..) => {}
             Event::Process(process) => self.discovery.process(&process),
-            Event::Listen(socket, process) => self.discovery.listen(process, socket.cookie, socket.local.port()),
+            Event::Listen(socket, process) => {
+                self.discovery.listen(process, socket.cookie, socket.local.port())
+            }
             Event::Close(close) => {
                 self.discovery.unlisten(close.socket.cookie);
                 self.connections.close(&close, &mut self.out);
@@ -243,7 +252,10 @@ impl Pipeline {
     /// Exchanges become spans, which wait for the echo of the batch that completed them.
     fn collect(&mut self) {
         let out = std::mem::take(&mut self.out);
-        out.incomplete.iter().filter(|(_, n)| *n > 0).for_each(|(reason, n)| self.telemetry.incomplete(reason, n));
+        out.incomplete
+            .iter()
+            .filter(|(_, n)| *n > 0)
+            .for_each(|(reason, n)| self.telemetry.incomplete(reason, n));
         out.ended_by.iter().filter(|(_, n)| *n > 0).for_each(|(by, n)| self.telemetry.ended_by(by, n));
         if out.resyncs > 0 {
             self.telemetry.dropped("reassemble", "resync", out.resyncs);

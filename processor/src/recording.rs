@@ -106,12 +106,13 @@ impl Recorder {
     /// # Errors
     /// [`RecordingError::Exists`], [`RecordingError::Io`].
     pub fn create(path: &Path, header: &Header) -> Result<Self, RecordingError> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
-            match error.kind() {
-                io::ErrorKind::AlreadyExists => RecordingError::Exists(path.to_owned()),
-                _ => RecordingError::io("creating", path)(error),
-            }
-        })?;
+        let file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
+                match error.kind() {
+                    io::ErrorKind::AlreadyExists => RecordingError::Exists(path.to_owned()),
+                    _ => RecordingError::io("creating", path)(error),
+                }
+            })?;
         let mut recorder = Self { path: path.to_owned(), file: BufWriter::new(file) };
         let json = serde_json::to_vec(&HeaderJson::from(header)).unwrap_or_default();
         recorder.put(&[MAGIC.as_slice(), &[VERSION]].concat())?;

@@ -47,7 +47,9 @@ impl RunError {
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::Root(_) | Self::Ingest(IngestError::Permission(_) | IngestError::Refused { .. }) => Exit::Permission,
+            Self::Root(_) | Self::Ingest(IngestError::Permission(_) | IngestError::Refused { .. }) => {
+                Exit::Permission
+            }
             Self::Config(error) => error.exit(),
             Self::Selection(_) => Exit::Usage,
             Self::Export(error) => error.exit(),

@@ -9,7 +9,8 @@ use crate::server::kernel::Kernel;
 use libbpf_rs::{MapCore, MapHandle};
 use mapping::Mapping;
 use ratatosk_abi::{
-    ControlWords, CpuCounters, EXE_PROBES, EXE_SLOTS, ExeDecision, PortMode, TARGETS_PER_PAGE, TargetState, counter,
+    ControlWords, CpuCounters, EXE_PROBES, EXE_SLOTS, ExeDecision, PortMode, TARGETS_PER_PAGE, TargetState,
+    counter,
 };
 use ratatosk_bpf::{LoadOptions, SharedMaps};
 use std::{
@@ -65,7 +66,8 @@ impl MappedKernel {
         let pages = usize::try_from(options.target_pages()).unwrap_or(1);
         let cpus = usize::try_from(options.cpus).unwrap_or(1);
         Ok(Self {
-            rings: Rings::new(find(maps, "control_ring")?, find(maps, "data_ring")?).map_err(KernelError::Rings)?,
+            rings: Rings::new(find(maps, "control_ring")?, find(maps, "data_ring")?)
+                .map_err(KernelError::Rings)?,
             targets: map(maps, "target_by_tgid", pages * TARGETS_PER_PAGE)?,
             ports: map(maps, "port_modes", PORTS)?,
             exes: map(maps, "exe_decisions", EXE_SLOTS * size_of::<ExeDecision>())?,
@@ -135,7 +137,8 @@ impl Kernel for MappedKernel {
 
     fn target(&self, tgid: u32) -> TargetState {
         let byte = usize::try_from(tgid).ok().and_then(|at| self.targets.bytes().get(at));
-        byte.and_then(|byte| TargetState::from_raw(byte.load(Ordering::Relaxed))).unwrap_or(TargetState::Unknown)
+        byte.and_then(|byte| TargetState::from_raw(byte.load(Ordering::Relaxed)))
+            .unwrap_or(TargetState::Unknown)
     }
 
     fn set_target(&mut self, tgid: u32, state: TargetState) {

@@ -35,7 +35,8 @@ pub fn end_with_parent(parent: nix::unistd::Pid) -> nix::Result<()> {
 /// Closes every file descriptor but those in `kept`.
 pub fn close_all_but(kept: &[i32]) {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
-    let open: Vec<i32> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let open: Vec<i32> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     for fd in open.into_iter().filter(|fd| !kept.contains(fd)) {
         // SAFETY: nobody in this fresh child uses these any more; the directory's own fd is closed already.
         unsafe { libc::close(fd) };

@@ -56,7 +56,8 @@ pub fn of_child() -> Result<(), SeccompError> {
 fn install<'a>(calls: impl Iterator<Item = &'a i64>) -> Result<(), SeccompError> {
     let rules: BTreeMap<i64, Vec<_>> = calls.map(|call| (*call, Vec::new())).collect();
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(failed)?;
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::KillProcess, arch).map_err(failed)?;
+    let filter =
+        SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::KillProcess, arch).map_err(failed)?;
     let program = BpfProgram::try_from(filter).map_err(failed)?;
     seccompiler::apply_filter(&program).map_err(failed)
 }

@@ -111,7 +111,8 @@ fn check_identity() -> Result<(), LoaderError> {
 
 fn load_options(options: &Run) -> Result<LoadOptions, LoaderError> {
     let pid_max = read_number("/proc/sys/kernel/pid_max")?;
-    let cpus = libbpf_rs::num_possible_cpus().map_err(|e| LoaderError::Unavailable(format!("counting CPUs: {e}")))?;
+    let cpus = libbpf_rs::num_possible_cpus()
+        .map_err(|e| LoaderError::Unavailable(format!("counting CPUs: {e}")))?;
     Ok(LoadOptions {
         data_ring_bytes: options.ring_bytes,
         control_ring_bytes: CONTROL_RING_BYTES,
@@ -123,7 +124,8 @@ fn load_options(options: &Run) -> Result<LoadOptions, LoaderError> {
 }
 
 fn read_number(path: &str) -> Result<u32, LoaderError> {
-    let text = std::fs::read_to_string(path).map_err(|e| LoaderError::Unavailable(format!("reading {path}: {e}")))?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| LoaderError::Unavailable(format!("reading {path}: {e}")))?;
     text.trim().parse().map_err(|e| LoaderError::Unavailable(format!("reading {path}: {e}")))
 }
 
@@ -177,7 +179,14 @@ impl Attacher<'_> {
         let kernel = self.kernel.take().ok_or_else(gone)?;
         let listener = self.socket.listener.try_clone();
         let listener = listener.map_err(|e| LoaderError::Unavailable(format!("the socket: {e}")))?;
-        process::close_all_but(&[0, 1, 2, helper.as_raw_fd(), listener.as_raw_fd(), kernel.wake_fd().as_raw_fd()]);
+        process::close_all_but(&[
+            0,
+            1,
+            2,
+            helper.as_raw_fd(),
+            listener.as_raw_fd(),
+            kernel.wake_fd().as_raw_fd(),
+        ]);
         caps::keep_only(&[])?;
         process::end_with_parent(attacher).map_err(|e| step("tying server to the attacher", e))?;
         seccomp::of_child()?;
@@ -214,7 +223,8 @@ impl Attacher<'_> {
             }
             if let Some(status) = ended(child.pid) {
                 self.check_fatal(status)?;
-                wait = if child.since.elapsed() > SETTLED { FIRST_WAIT } else { (wait * 2).min(LONGEST_WAIT) };
+                wait =
+                    if child.since.elapsed() > SETTLED { FIRST_WAIT } else { (wait * 2).min(LONGEST_WAIT) };
                 warn!(?status, "Server ended; starting it again");
                 Ledger::over(self.ledger).book_restart();
                 thread::sleep(wait);
@@ -225,7 +235,8 @@ impl Attacher<'_> {
 
     fn wait_for_work(&self, child: &Child, signals: &SignalFd) -> Result<(), LoaderError> {
         let timeout = if self.readers.is_idle() { None } else { Some(READER_TICK) };
-        let timeout = timeout.map_or(Ok(PollTimeout::NONE), PollTimeout::try_from).unwrap_or(PollTimeout::NONE);
+        let timeout =
+            timeout.map_or(Ok(PollTimeout::NONE), PollTimeout::try_from).unwrap_or(PollTimeout::NONE);
         let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         if self.readers.has_room() {
             fds.push(PollFd::new(child.channel.as_fd(), PollFlags::POLLIN));
@@ -291,7 +302,9 @@ impl Attacher<'_> {
     /// An error that a new start would only repeat ends the loader.
     fn check_fatal(&self, status: WaitStatus) -> Result<(), LoaderError> {
         match status {
-            WaitStatus::Exited(_, code @ (64 | 69 | 77)) => Err(LoaderError::ServerEnded(u8::try_from(code).unwrap_or(69))),
+            WaitStatus::Exited(_, code @ (64 | 69 | 77)) => {
+                Err(LoaderError::ServerEnded(u8::try_from(code).unwrap_or(69)))
+            }
             _ => Ok(()),
         }
     }

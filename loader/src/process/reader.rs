@@ -89,11 +89,18 @@ impl Readers {
     ///
     /// # Errors
     /// What fork(2) says.
-    pub fn start(&mut self, channel: &impl AsFd, requests: Vec<Request>, work: impl FnOnce()) -> nix::Result<()> {
+    pub fn start(
+        &mut self,
+        channel: &impl AsFd,
+        requests: Vec<Request>,
+        work: impl FnOnce(),
+    ) -> nix::Result<()> {
         let parent = nix::unistd::getpid();
         // SAFETY: the attacher is single-threaded, so the child may use everything that it inherits.
         match unsafe { fork() }? {
-            ForkResult::Parent { child } => self.running.push(Reader { pid: child, since: Instant::now(), requests }),
+            ForkResult::Parent { child } => {
+                self.running.push(Reader { pid: child, since: Instant::now(), requests })
+            }
             ForkResult::Child => {
                 process::close_all_but(&[2, channel.as_fd().as_raw_fd()]);
                 let caged = process::end_with_parent(parent).is_ok() && seccomp::of_child().is_ok();

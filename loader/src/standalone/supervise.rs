@@ -9,14 +9,17 @@ use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
+        prctl,
         signal::{SigSet, Signal, kill},
         signalfd::{SfdFlags, SignalFd},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::Pid,
 };
 use std::{
     os::fd::AsFd,
     process::{Child, Command, ExitStatus},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -30,6 +33,9 @@ pub const BACKOFF_MOST: Duration = Duration::from_secs(5);
 pub const STEADY: Duration = Duration::from_secs(10);
 /// Time to end after SIGTERM; then SIGKILL.
 pub const GRACE: Duration = Duration::from_secs(10);
+
+/// Time for what the sides forked to end after them.
+const ORPHANS_END: Duration = Duration::from_secs(2);
 
 /// The signals that the launcher waits for, blocked for everything else.
 #[derive(Debug)]
@@ -158,9 +164,24 @@ impl Side {
 
 /// Runs the sides until the end, and gives the launcher's exit code: 0 if somebody asked us to end.
 pub fn run(signals: &Signals, mut sides: Vec<Side>) -> u8 {
+    // What a side forked comes to us when that side ends, instead of to an init that may reap nothing.
+    let _ = prctl::set_child_subreaper(true);
     let code = watch(signals, &mut sides);
     stop(signals, &mut sides);
+    reap_orphans();
     code
+}
+
+/// Orphans end by themselves, at the end of their pipe or by their parent-death signal.
+fn reap_orphans() {
+    let deadline = Instant::now() + ORPHANS_END;
+    while Instant::now() < deadline {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => thread::sleep(Duration::from_millis(5)),
+            Ok(_) => {}
+            Err(_) => return, // none is left
+        }
+    }
 }
 
 fn watch(signals: &Signals, sides: &mut [Side]) -> u8 {

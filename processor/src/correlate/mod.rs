@@ -45,9 +45,12 @@ impl Correlator {
     pub fn context(&self, exchange: &Exchange) -> Context {
         let span_id = SpanId(head(self.hash(exchange, b"span")));
         match exchange.http.parent {
-            Some(parent) => {
-                Context { trace_id: parent.trace_id, span_id, parent_id: Some(parent.span_id), flags: parent.flags }
-            }
+            Some(parent) => Context {
+                trace_id: parent.trace_id,
+                span_id,
+                parent_id: Some(parent.span_id),
+                flags: parent.flags,
+            },
             None => {
                 let trace_id = TraceId(self.hash(exchange, b"trace"));
                 Context { trace_id, span_id, parent_id: None, flags: SAMPLED }

@@ -8,7 +8,12 @@ use crate::{
 };
 
 /// The span of `exchange`, with all that exporters need.
-pub fn decorate(exchange: Exchange, correlator: &Correlator, discovery: &mut Discovery, clock: &ClockPair) -> Span {
+pub fn decorate(
+    exchange: Exchange,
+    correlator: &Correlator,
+    discovery: &mut Discovery,
+    clock: &ClockPair,
+) -> Span {
     let context = correlator.context(&exchange);
     let service = discovery.service(exchange.process);
     http1::span::span(exchange, context, service, clock)

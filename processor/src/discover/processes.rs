@@ -151,9 +151,13 @@ impl Discovery {
                 .filter_map(|(id, process)| Some((id.tgid, process.exe.clone()?)))
                 .collect();
             let is_worker = |process: &Process| {
-                !process.is_selected && !process.is_own && process.exe.is_some() && selected.get(&process.parent_tgid) == process.exe.as_ref()
+                !process.is_selected
+                    && !process.is_own
+                    && process.exe.is_some()
+                    && selected.get(&process.parent_tgid) == process.exe.as_ref()
             };
-            let workers: Vec<&mut Process> = self.processes.values_mut().filter(|process| is_worker(process)).collect();
+            let workers: Vec<&mut Process> =
+                self.processes.values_mut().filter(|process| is_worker(process)).collect();
             if workers.is_empty() {
                 break;
             }
@@ -212,7 +216,8 @@ impl Discovery {
         let is_worker = process.is_selected && process.handle.is_none() && process.exe.is_some();
         process.handle = Some(info.handle);
         process.exe = info.exe.map(|bytes| exe_path(&String::from_utf8_lossy(bytes)));
-        process.comm = info.comm.split(|byte| *byte == 0).next().map(String::from_utf8_lossy).unwrap_or_default().into();
+        process.comm =
+            info.comm.split(|byte| *byte == 0).next().map(String::from_utf8_lossy).unwrap_or_default().into();
         process.is_own |= info.state == TargetState::Own;
         process.service = None;
         // a worker stays what its parent was when it was forked
@@ -225,7 +230,8 @@ impl Discovery {
     /// A process listens on `port`, by the socket `cookie`.
     pub fn listen(&mut self, id: ProcessId, cookie: u64, port: u16) {
         let Some(process) = self.processes.get_mut(&id) else { return };
-        if process.listeners.len() < MAX_PORTS && !process.listeners.iter().any(|(known, _)| *known == cookie) {
+        if process.listeners.len() < MAX_PORTS && !process.listeners.iter().any(|(known, _)| *known == cookie)
+        {
             process.listeners.push((cookie, port));
         }
         if !process.is_selected && process.selects(id, &self.matcher) {
@@ -259,7 +265,8 @@ impl Discovery {
 
     /// Records made before `watermark` have all come: who ended before is forgotten.
     pub fn retire(&mut self, watermark: KtimeNs) {
-        self.processes.retain(|_, process| process.exited.is_none_or(|exited| exited.after(GRACE) >= watermark));
+        self.processes
+            .retain(|_, process| process.exited.is_none_or(|exited| exited.after(GRACE) >= watermark));
     }
 }
 

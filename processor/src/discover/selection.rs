@@ -61,7 +61,9 @@ impl Matcher {
     /// Only executables decide: then a decision holds for every process of an executable.
     #[must_use]
     pub const fn is_by_executable(&self) -> bool {
-        self.selection.open_ports.is_empty() && self.selection.pids.is_empty() && !self.selection.executables.is_empty()
+        self.selection.open_ports.is_empty()
+            && self.selection.pids.is_empty()
+            && !self.selection.executables.is_empty()
     }
 
     /// The ports that matter to the loader.

@@ -47,7 +47,12 @@ pub struct Connections {
 
 impl Connection {
     fn new(chunk: &Chunk<'_>) -> Self {
-        Self { rx: Stream::default(), tx: Stream::default(), session: Session::new(chunk.socket), closing: None }
+        Self {
+            rx: Stream::default(),
+            tx: Stream::default(),
+            session: Session::new(chunk.socket),
+            closing: None,
+        }
     }
 
     fn push(&mut self, chunk: &Chunk<'_>, out: &mut Output) -> Placed {

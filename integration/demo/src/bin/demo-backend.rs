@@ -3,11 +3,16 @@
 #![forbid(unsafe_code)]
 
 use ratatosk_demo::{Message, end_with_parent, serve};
-use std::{io, net::TcpListener, thread, time::Duration};
+use std::{
+    io::{self, Write},
+    net::TcpListener,
+    thread,
+    time::Duration,
+};
 
 fn main() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    println!("{}", listener.local_addr()?.port());
+    writeln!(io::stdout(), "{}", listener.local_addr()?.port())?;
     end_with_parent();
     serve(&listener, || (), |(), request| answer(request));
     Ok(())

@@ -170,7 +170,8 @@ impl Framer {
         if blank > 0 {
             return blank;
         }
-        let expected = if self.side == Side::Requests { parse::Looks::Request } else { parse::Looks::Response };
+        let expected =
+            if self.side == Side::Requests { parse::Looks::Request } else { parse::Looks::Response };
         if parse::looks(segment.bytes) != expected {
             self.state = State::Lost;
             sink.stray(self.side);
@@ -243,7 +244,14 @@ impl Framer {
         }
     }
 
-    fn skip_body(&mut self, mut body: Body, hole: u64, time: KtimeNs, reason: Incomplete, sink: &mut impl Sink) {
+    fn skip_body(
+        &mut self,
+        mut body: Body,
+        hole: u64,
+        time: KtimeNs,
+        reason: Incomplete,
+        sink: &mut impl Sink,
+    ) {
         let was_cut = body == Body::Cut;
         let (used, is_end) = body.skip(hole);
         let becomes_cut = body == Body::Cut && !was_cut;

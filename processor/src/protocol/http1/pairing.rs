@@ -127,7 +127,8 @@ impl Pairing {
     /// The request that is being sent may turn out to have no body after all (RFC 9110 10.1.1).
     #[must_use]
     pub fn may_lack_body(&self) -> bool {
-        let answered = |request: &Pending| request.early.is_some() || self.answer.is_some_and(|a| !a.is_interim);
+        let answered =
+            |request: &Pending| request.early.is_some() || self.answer.is_some_and(|a| !a.is_interim);
         self.pending.back().is_some_and(|request| request.fields.expects_continue && answered(request))
     }
 
@@ -269,7 +270,9 @@ impl Pairs<'_> {
 
     fn request_head(&mut self, head: Head<'_>) -> Option<Body> {
         self.pairing.has_seen_request = true;
-        let Some((line, reader)) = parse::request_line(head.bytes) else { return self.nameless_request(head) };
+        let Some((line, reader)) = parse::request_line(head.bytes) else {
+            return self.nameless_request(head);
+        };
         let fields = parse::fields(reader);
         let body = if head.cut.is_some() { Body::Cut } else { request_body(&fields) };
         if self.pairing.suspect.is_some() {
@@ -310,7 +313,9 @@ impl Pairs<'_> {
     }
 
     fn response_head(&mut self, head: Head<'_>) -> Option<Body> {
-        let Some((line, reader)) = parse::status_line(head.bytes) else { return self.nameless_response(head) };
+        let Some((line, reader)) = parse::status_line(head.bytes) else {
+            return self.nameless_response(head);
+        };
         let fields = parse::fields(reader);
         let is_interim = line.status < 200 && line.status != 101;
         let request = self.pairing.pending.front().filter(|request| request.early.is_none());
@@ -328,7 +333,8 @@ impl Pairs<'_> {
             is_interim,
             is_last: is_tunnel,
         });
-        let has_no_body = is_interim || is_tunnel || method == Some("HEAD") || matches!(line.status, 204 | 304);
+        let has_no_body =
+            is_interim || is_tunnel || method == Some("HEAD") || matches!(line.status, 204 | 304);
         Some(match head.cut {
             _ if has_no_body && head.cut.is_none() => Body::None,
             Some(_) => Body::Cut,

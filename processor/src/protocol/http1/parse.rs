@@ -66,7 +66,8 @@ pub enum Looks {
 
 /// RFC 9110 5.6.2.
 const fn is_tchar(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
 /// What a message that begins with `bytes` can be. A cut first line is judged by what is there.
@@ -74,7 +75,10 @@ const fn is_tchar(byte: u8) -> bool {
 pub fn looks(bytes: &[u8]) -> Looks {
     const PREFIX: &[u8] = b"HTTP/1.";
     let common = bytes.len().min(PREFIX.len());
-    if common > 0 && bytes.get(..common) == PREFIX.get(..common) && (common == PREFIX.len() || bytes.len() == common) {
+    if common > 0
+        && bytes.get(..common) == PREFIX.get(..common)
+        && (common == PREFIX.len() || bytes.len() == common)
+    {
         return Looks::Response;
     }
     if looks_like_request(bytes) { Looks::Request } else { Looks::Neither }
@@ -102,7 +106,8 @@ fn ends_in_version(target: &[u8]) -> bool {
     let mut reader = Reader::new(target);
     let Some(before) = reader.until(b' ') else { return false };
     let version = reader.rest().strip_suffix(b"\r").unwrap_or(reader.rest());
-    let is_prefix = b"HTTP/1.".starts_with(version) || (version.starts_with(b"HTTP/1.") && version.len() <= 8);
+    let is_prefix =
+        b"HTTP/1.".starts_with(version) || (version.starts_with(b"HTTP/1.") && version.len() <= 8);
     is_prefix && before.iter().all(|byte| *byte > b' ')
 }
 
@@ -193,7 +198,8 @@ pub fn status_line(head: &[u8]) -> Option<(StatusLine, Reader<'_>)> {
     let mut reader = Reader::new(head);
     let line = reader.line()?;
     let after = line.strip_prefix(b"HTTP/1.")?;
-    let [minor @ b'0'..=b'9', b' ', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', reason @ ..] = after else {
+    let [minor @ b'0'..=b'9', b' ', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', reason @ ..] = after
+    else {
         return None;
     };
     if !matches!(reason, [] | [b' ', ..]) {
@@ -270,7 +276,11 @@ fn traceparent(value: &[u8]) -> Option<TraceParent> {
     // version 00 has four fields; a later one may have more
     let is_valid = version != 0xff && (version != 0 || parts.next().is_none());
     let non_zero = trace_id != [0; 16] && span_id != [0; 8];
-    (is_valid && non_zero).then_some(TraceParent { trace_id: TraceId(trace_id), span_id: SpanId(span_id), flags })
+    (is_valid && non_zero).then_some(TraceParent {
+        trace_id: TraceId(trace_id),
+        span_id: SpanId(span_id),
+        flags,
+    })
 }
 
 fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {

@@ -147,8 +147,14 @@ fn a_plain_exchange_says_what_the_wire_said() {
     let mut wire = Wire::new();
     let exchange = wire.rx(GET).tx(OK).one();
     assert_eq!(told(&exchange), ("GET", "/a/b", 200, 0, 5));
-    assert_eq!((exchange.role, &*exchange.http.host, exchange.http.version), (Role::Server, "shop:8080", (1, 1)));
-    assert_eq!((exchange.end.since(exchange.start), exchange.ended_by), (Duration::from_millis(1), EndedBy::Framing));
+    assert_eq!(
+        (exchange.role, &*exchange.http.host, exchange.http.version),
+        (Role::Server, "shop:8080", (1, 1))
+    );
+    assert_eq!(
+        (exchange.end.since(exchange.start), exchange.ended_by),
+        (Duration::from_millis(1), EndedBy::Framing)
+    );
     assert_eq!(exchange.http.parent.map(|parent| parent.flags), Some(1));
     assert!(wire.counts().is_empty());
 }
@@ -162,14 +168,23 @@ fn who_writes_the_request_is_the_client() {
 #[test]
 fn every_split_gives_the_same_exchange() {
     let put = b"PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc".as_slice();
-    let chunked = b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n".as_slice();
+    let chunked =
+        b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n".as_slice();
     for (request, response) in [(GET, OK), (put, chunked)] {
         let whole = Wire::new().rx(request).tx(response).one().http;
         for at in 1..request.len() {
-            assert_eq!(Wire::new().rx(&request[..at]).rx(&request[at..]).tx(response).one().http, whole, "{at}");
+            assert_eq!(
+                Wire::new().rx(&request[..at]).rx(&request[at..]).tx(response).one().http,
+                whole,
+                "{at}"
+            );
         }
         for at in 1..response.len() {
-            assert_eq!(Wire::new().rx(request).tx(&response[..at]).tx(&response[at..]).one().http, whole, "{at}");
+            assert_eq!(
+                Wire::new().rx(request).tx(&response[..at]).tx(&response[at..]).one().http,
+                whole,
+                "{at}"
+            );
         }
         let mut wire = Wire::new();
         request.iter().for_each(|byte| drop(wire.rx(&[*byte]).told()));
@@ -193,7 +208,10 @@ fn every_prefix_tells_nothing_that_is_not_there() {
     for end in 1..OK.len() {
         let exchange = Wire::new().rx(GET).tx(&OK[..end]).close().pass(Duration::from_secs(2)).told();
         for exchange in exchange {
-            assert!([0, 200].contains(&exchange.http.status) && exchange.http.response_body_bytes <= 5, "{end}");
+            assert!(
+                [0, 200].contains(&exchange.http.status) && exchange.http.response_body_bytes <= 5,
+                "{end}"
+            );
         }
     }
 }
@@ -210,7 +228,10 @@ fn every_capture_width_tells_the_truth_or_nothing() {
             assert!([0, 200].contains(&status) && received <= 5, "{width}");
         }
         let counted: u64 = wire.out.incomplete.iter().map(|(_, n)| n).sum();
-        assert!(spans.len() <= 2 && (width == 0 || spans.len() as u64 + counted >= 2), "{width}: {spans:?} {counted}");
+        assert!(
+            spans.len() <= 2 && (width == 0 || spans.len() as u64 + counted >= 2),
+            "{width}: {spans:?} {counted}"
+        );
     }
 }
 
@@ -223,13 +244,18 @@ fn pipelined_requests_meet_their_responses_in_order() {
         wire.tx(format!("HTTP/1.1 {} x\r\nContent-Length: 0\r\n\r\n", 200 + i).as_bytes());
     }
     for (i, exchange) in wire.told().iter().enumerate() {
-        assert_eq!((&*exchange.http.path, usize::from(exchange.http.status)), (format!("/{i}").as_str(), 200 + i));
+        assert_eq!(
+            (&*exchange.http.path, usize::from(exchange.http.status)),
+            (format!("/{i}").as_str(), 200 + i)
+        );
     }
 }
 
 #[test]
 fn a_hundred_requests_in_one_read_are_told_or_counted() {
-    let requests: Vec<u8> = (0..100).flat_map(|i| format!("GET /{i:03} HTTP/1.1\r\nHost: example\r\n\r\n").into_bytes()).collect();
+    let requests: Vec<u8> = (0..100)
+        .flat_map(|i| format!("GET /{i:03} HTTP/1.1\r\nHost: example\r\n\r\n").into_bytes())
+        .collect();
     for (width, all) in [(1024, false), (16_384, true)] {
         let mut wire = Wire::new().widths(width, 512);
         wire.rx(&requests);
@@ -313,7 +339,10 @@ fn a_refused_expectation_makes_room_for_the_next_request() {
     let mut wire = Wire::new();
     wire.rx(expect).tx(refused).rx(GET).tx(OK);
     let spans = wire.told();
-    assert_eq!(spans.iter().map(told).collect::<Vec<_>>(), [("PUT", "/big", 417, 0, 0), ("GET", "/a/b", 200, 0, 5)]);
+    assert_eq!(
+        spans.iter().map(told).collect::<Vec<_>>(),
+        [("PUT", "/big", 417, 0, 0), ("GET", "/a/b", 200, 0, 5)]
+    );
     let mut wire = Wire::new();
     wire.rx(expect).tx(b"HTTP/1.1 100 Continue\r\n\r\n").rx(&[b'x'; 1000]).tx(OK);
     assert_eq!(told(&wire.one()), ("PUT", "/big", 200, 1000, 5));
@@ -322,7 +351,11 @@ fn a_refused_expectation_makes_room_for_the_next_request() {
 #[test]
 fn an_upgrade_ends_with_its_head() {
     let mut wire = Wire::new();
-    wire.rx(GET).tx(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n").rx(b"\x81\x05hello").rx(GET).tx(OK);
+    wire.rx(GET)
+        .tx(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")
+        .rx(b"\x81\x05hello")
+        .rx(GET)
+        .tx(OK);
     assert_eq!(told(&wire.one()), ("GET", "/a/b", 101, 0, 0));
 }
 
@@ -358,7 +391,12 @@ fn a_gap_within_a_body_is_skipped_and_over_a_head_is_counted() {
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n".as_slice();
     wire.rx(GET).tx(head).skip(Direction::Tx, 900).tx(&[b'x'; 100]).pass(Duration::from_millis(200));
     assert_eq!(told(&wire.one()), ("GET", "/a/b", 200, 0, 1000));
-    wire.rx(GET).skip(Direction::Tx, 60).rx(GET).tx(OK).pass(Duration::from_millis(200)).pass(Duration::from_secs(1));
+    wire.rx(GET)
+        .skip(Direction::Tx, 60)
+        .rx(GET)
+        .tx(OK)
+        .pass(Duration::from_millis(200))
+        .pass(Duration::from_secs(1));
     let spans = wire.told();
     assert!(spans.len() <= 1, "{spans:#?}");
     assert!(wire.out.incomplete.get(Incomplete::Gap) >= 1, "{:?}", wire.counts());
@@ -393,7 +431,10 @@ fn a_close_may_overtake_the_last_bytes() {
 fn no_response_is_told_without_a_status() {
     let mut wire = Wire::new();
     let exchange = wire.rx(GET).close().pass(Duration::from_secs(2)).one();
-    assert_eq!((told(&exchange), exchange.incomplete), (("GET", "/a/b", 0, 0, 0), Some(Incomplete::NoResponse)));
+    assert_eq!(
+        (told(&exchange), exchange.incomplete),
+        (("GET", "/a/b", 0, 0, 0), Some(Incomplete::NoResponse))
+    );
     assert_eq!(wire.counts(), [(Incomplete::NoResponse, 1)]);
 }
 
@@ -406,7 +447,12 @@ fn a_response_that_breaks_off_has_the_bytes_that_were_seen() {
 
 #[test]
 fn other_protocols_give_nothing() {
-    for bytes in [b"\x16\x03\x01\x02\x00\x01".as_slice(), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"SSH-2.0-x\r\n", b"\0\0\0\x10noise"] {
+    for bytes in [
+        b"\x16\x03\x01\x02\x00\x01".as_slice(),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"SSH-2.0-x\r\n",
+        b"\0\0\0\x10noise",
+    ] {
         let mut wire = Wire::new();
         for _ in 0..20 {
             wire.rx(bytes).tx(bytes);

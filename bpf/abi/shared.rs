@@ -100,6 +100,7 @@ pub mod counter {
     pub const CAPTURED_BYTES: usize = 6;
     pub const ORIGINAL_BYTES: usize = 7;
     pub const SOCKET_CALLS: usize = 8;
+    pub const POLICY_DENIED: usize = 9;
     /// First of the slots by [`crate::Missing`].
     pub const MISSING: usize = 16;
     pub const SLOTS: usize = 32;

@@ -5,4 +5,4 @@
 pub mod probes;
 mod shared;
 
-pub use shared::{LoadOptions, SharedMaps};
+pub use shared::{LoadOptions, Policy, SharedMaps};

@@ -1,10 +1,10 @@
 //! The maps that all families share: created with the first object, reused by the others.
 
-use libbpf_rs::{MapCore, MapHandle, OpenObject, Result};
+use libbpf_rs::{MapCore, MapFlags, MapHandle, OpenObject, Result};
 use std::{collections::BTreeMap, ffi::OsString, os::fd::AsFd};
 
 /// What the loader decides before anything is loaded.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LoadOptions {
     /// Size of the data ring, a power of two of at least a page.
     pub data_ring_bytes: u32,
@@ -18,6 +18,17 @@ pub struct LoadOptions {
     pub pid_max: u32,
     /// Possible CPUs.
     pub cpus: u32,
+    /// What may be observed at all.
+    pub policy: Policy,
+}
+
+/// What an administrator permits; `None`: no bound. Enforced in the kernel from constants and frozen maps.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Policy {
+    /// Effective uids, at most 1024.
+    pub uids: Option<Vec<u32>>,
+    /// Ids of cgroups, which permit their descendants too, at most 1024.
+    pub cgroups: Option<Vec<u64>>,
 }
 
 impl LoadOptions {
@@ -64,6 +75,22 @@ impl SharedMaps {
             }
         }
         Ok(())
+    }
+
+    /// Fills the lists of the policy, and freezes them: from here on nobody can change them.
+    pub(crate) fn freeze_policy(&self, policy: &Policy) -> Result<()> {
+        let uids = policy.uids.iter().flatten().map(|uid| uid.to_ne_bytes().to_vec());
+        let cgroups = policy.cgroups.iter().flatten().map(|id| id.to_ne_bytes().to_vec());
+        self.fill_and_freeze("policy_uids", uids)?;
+        self.fill_and_freeze("policy_cgroups", cgroups)
+    }
+
+    fn fill_and_freeze(&self, name: &str, keys: impl Iterator<Item = Vec<u8>>) -> Result<()> {
+        let Some(map) = self.map(name) else { return Ok(()) };
+        for key in keys {
+            map.update(&key, &[1], MapFlags::ANY)?;
+        }
+        map.freeze()
     }
 
     /// After an object was loaded: keeps the maps that it created. Its constants (`.rodata`) are its own.

@@ -1,6 +1,6 @@
 //! Every object passes the verifier of the running kernel, and its programs attach (root).
 
-use ratatosk_bpf::{LoadOptions, SharedMaps, probes};
+use ratatosk_bpf::{LoadOptions, Policy, SharedMaps, probes};
 
 const OPTIONS: LoadOptions = LoadOptions {
     data_ring_bytes: 1 << 20,
@@ -9,6 +9,7 @@ const OPTIONS: LoadOptions = LoadOptions {
     call_bytes: 512,
     pid_max: 32_768,
     cpus: 2,
+    policy: Policy { uids: None, cgroups: None },
 };
 
 fn is_root() -> bool {

@@ -5,9 +5,11 @@
 use ratatosk_integration::{Agent, Options, guard, stage};
 use std::{
     fs,
+    io::Read,
     net::TcpListener,
     os::unix::{fs::MetadataExt, fs::PermissionsExt, fs::symlink, net::UnixListener},
     path::Path,
+    process::Command,
 };
 
 /// Starts it, and asserts its exit code and that one line of stderr names all of `words`.
@@ -36,16 +38,88 @@ fn a_second_loader_ends_with_69() {
     let Some(_machine) = guard("a_second_loader_ends_with_69") else { return };
     let first = Agent::start(&Options::default());
     let uid = fs::metadata(first.socket()).unwrap().uid();
-    let powers = "+bpf,+perfmon,+sys_ptrace,+dac_read_search";
-    let mut second = std::process::Command::new("setpriv");
-    second.args([format!("--reuid={uid}"), format!("--regid={uid}"), "--clear-groups".to_owned()]);
-    second.args([format!("--inh-caps={powers}"), format!("--ambient-caps={powers}")]);
-    second.arg(first.loader()).args(["run", "--processor-uid", "1", "--socket"]).arg(first.socket());
-    let output = second.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(69), "{text}");
-    assert!(text.contains(&*first.socket().to_string_lossy()), "{text}");
+    let socket = first.socket();
+    assert_loader_refused(as_user(uid, POWERS), &first.loader(), &socket, 69, &[&socket.to_string_lossy()]);
     first.stop();
+}
+
+/// What the loader needs to load.
+const POWERS: &str = "+bpf,+perfmon,+sys_ptrace,+dac_read_search";
+
+fn as_user(uid: u32, powers: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args([format!("--reuid={uid}"), format!("--regid={uid}"), "--clear-groups".to_owned()]);
+    command.args([format!("--inh-caps={powers}"), format!("--ambient-caps={powers}")]);
+    command
+}
+
+/// Starts a loader by itself, and asserts its exit code and that its only line of error names `words`.
+fn assert_loader_refused(mut command: Command, loader: &Path, socket: &Path, code: i32, words: &[&str]) {
+    command.arg(loader).args(["run", "--processor-uid", "1", "--socket"]).arg(socket);
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    let errors: Vec<&str> = text.lines().filter(|line| !line.contains(" INFO ")).collect();
+    assert_eq!(errors.len(), 1, "{text}");
+    assert!(words.iter().all(|word| errors[0].contains(word)), "{words:?}: {text}");
+}
+
+#[test]
+fn a_missing_capability_is_named() {
+    let Some(_machine) = guard("a_missing_capability_is_named") else { return };
+    let agent = Agent::start(&Options::default());
+    let (loader, elsewhere) = (agent.loader(), stage::directory());
+    let socket = elsewhere.path().join("agent.sock");
+    let uid = fs::metadata(agent.socket()).unwrap().uid();
+    for (powers, missing) in [
+        ("+perfmon,+sys_ptrace,+dac_read_search", "CAP_BPF"),
+        ("+bpf,+sys_ptrace,+dac_read_search", "CAP_PERFMON"),
+        ("+bpf,+perfmon,+dac_read_search", "CAP_SYS_PTRACE"),
+        ("+bpf,+perfmon,+sys_ptrace", "CAP_DAC_READ_SEARCH"),
+    ] {
+        assert_loader_refused(as_user(uid, powers), &loader, &socket, 77, &[missing, "standalone"]);
+    }
+    assert_loader_refused(Command::new("env"), &loader, &socket, 77, &["root", "standalone"]);
+    agent.stop();
+}
+
+#[test]
+fn a_kernel_without_btf_is_named() {
+    let Some(_machine) = guard("a_kernel_without_btf_is_named") else { return };
+    let agent = Agent::start(&Options::default());
+    let uid = fs::metadata(agent.socket()).unwrap().uid();
+    let elsewhere = stage::directory();
+    std::os::unix::fs::chown(elsewhere.path(), Some(uid), None).unwrap();
+    // in a mount namespace of its own, the types of the kernel are hidden
+    let mut hidden = Command::new("unshare");
+    hidden.args(["--mount", "sh", "-c", "mount -t tmpfs none /sys/kernel/btf && exec \"$@\"", "sh"]);
+    let user = as_user(uid, POWERS);
+    hidden.arg(user.get_program()).args(user.get_args());
+    let socket = elsewhere.path().join("agent.sock");
+    assert_loader_refused(
+        hidden,
+        &agent.loader(),
+        &socket,
+        69,
+        &["/sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF"],
+    );
+    agent.stop();
+}
+
+#[test]
+fn a_peer_with_another_uid_is_closed_before_a_byte_is_read() {
+    let Some(_machine) = guard("a_peer_with_another_uid_is_closed_before_a_byte_is_read") else { return };
+    let agent = Agent::start(&Options::default());
+    let mut stranger = std::os::unix::net::UnixStream::connect(agent.socket()).unwrap();
+    let mut answer = Vec::new();
+    assert_eq!(
+        stranger.read_to_end(&mut answer).unwrap_or(0),
+        0,
+        "not even the settings of HTTP/2: {answer:?}"
+    );
+    agent.wait_for_log("refused_peer");
+    assert!(agent.log_line("refused_peer").contains("uid=0"));
+    agent.stop();
 }
 
 #[test]

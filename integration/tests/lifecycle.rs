@@ -9,7 +9,7 @@ use nix::{
 use ratatosk_integration::{Agent, Options, guard, server::Server, wait_until};
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, thread,
     time::{Duration, Instant},
 };
 
@@ -169,5 +169,19 @@ fn every_record_is_accounted_for() {
             sum("ratatosk_records_acknowledged_total", &[]) + dropped + sum("ratatosk_records_held", &[]);
         (produced >= 1000.0 && (produced - known).abs() < 0.5).then_some(())
     });
+    agent.stop();
+}
+
+#[test]
+fn the_agent_never_observes_itself() {
+    let Some(_machine) = guard("the_agent_never_observes_itself") else { return };
+    let agent = Agent::start(&Options::none().with("BEYLA_AUTO_TARGET_EXE", "*/ratatosk*"));
+    // scrapes are requests to the processor, which the pattern matches
+    for _ in 0..20 {
+        let _ = agent.scrape();
+    }
+    thread::sleep(Duration::from_millis(1_500));
+    let of_agent = agent.spans().into_iter().filter(|span| span.path == "/metrics" && span.is_server);
+    assert_eq!(of_agent.count(), 0);
     agent.stop();
 }

@@ -20,7 +20,9 @@ pub enum AttachError {
     #[error("{KERNEL_BTF} is missing: this kernel has no BTF; boot one built with CONFIG_DEBUG_INFO_BTF=y")]
     NoBtf,
     /// A family could not be loaded.
-    #[error("loading the probes of family {family}: {source}")]
+    #[error(
+        "loading the probes of family {family}: {source} (tier socket needs Linux 6.3 or newer on x86-64; RATATOSK_LOG=debug shows the verifier's words)"
+    )]
     Load {
         /// Which.
         family: &'static str,
@@ -70,6 +72,7 @@ pub fn attach(options: &LoadOptions) -> Result<Attached, AttachError> {
     if !Path::new(KERNEL_BTF).exists() {
         return Err(AttachError::NoBtf);
     }
+    libbpf_rs::set_print(Some((libbpf_rs::PrintLevel::Debug, log_libbpf)));
     let mut maps = SharedMaps::default();
     let mut families = Vec::new();
     for family in probes::ALL {
@@ -81,6 +84,11 @@ pub fn attach(options: &LoadOptions) -> Result<Attached, AttachError> {
         loaded.attach().map_err(|source| AttachError::Attach { family: family.name(), source })?;
     }
     Ok(Attached { families, kernel })
+}
+
+/// The verifier's words are for us, not for whoever starts the agent: an error says it in one line.
+fn log_libbpf(_level: libbpf_rs::PrintLevel, text: String) {
+    tracing::debug!(text = text.trim_end(), "libbpf");
 }
 
 /// Calls of the self-test, each way: enough to be no accident, few enough to cost nothing.

@@ -2,7 +2,7 @@
 //! with BTF; else it says so and counts as skipped.
 
 use ratatosk_abi::{ChunkRecord, ConnRecord, Direction, Missing, Record, RecordKind, Records, TargetState};
-use ratatosk_bpf::LoadOptions;
+use ratatosk_bpf::{LoadOptions, Policy};
 use ratatosk_loader::{
     attach::{Attached, attach},
     kernel::boottime_ns,
@@ -22,6 +22,7 @@ const OPTIONS: LoadOptions = LoadOptions {
     call_bytes: 512,
     pid_max: 4 << 20,
     cpus: 64,
+    policy: Policy { uids: None, cgroups: None },
 };
 
 /// One test at a time: they all observe this process.
@@ -48,12 +49,16 @@ impl Seen {
 impl Probes {
     /// `None` where they can't run, said out loud.
     fn start() -> Option<Self> {
+        Self::start_with(&OPTIONS)
+    }
+
+    fn start_with(options: &LoadOptions) -> Option<Self> {
         let one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !nix::unistd::geteuid().is_root() {
             println!("skipped: loading BPF programs needs root");
             return None;
         }
-        let mut attached = attach(&OPTIONS).expect("probes attach");
+        let mut attached = attach(options).expect("probes attach");
         attached.kernel.beat(boottime_ns());
         attached.kernel.set_target(std::process::id(), TargetState::Observed);
         Some(Self { attached, _one: one })
@@ -254,4 +259,143 @@ fn batched_messages_are_told_by_length() {
     let chunks = probes.chunks();
     let tx = chunks.iter().find(|c| c.is(Direction::Tx, port(&client))).expect("sent");
     assert_eq!((tx.fixed.missing, tx.fixed.orig_len, tx.payload.len()), (Missing::Sendmmsg as u8, 7, 0));
+}
+
+#[test]
+fn the_policy_is_enforced_in_the_kernel() {
+    for (uids, is_seen) in [(vec![12_345], false), (vec![0, 12_345], true)] {
+        let options = LoadOptions { policy: Policy { uids: Some(uids), cgroups: None }, ..OPTIONS };
+        let Some(mut probes) = Probes::start_with(&options) else { return };
+        let (mut client, _server) = pair("127.0.0.1");
+        client.write_all(b"of uid 0").expect("written");
+        assert_eq!(!probes.chunks().is_empty(), is_seen);
+        let denied = probes.attached.kernel.counters()[ratatosk_abi::counter::POLICY_DENIED];
+        assert_eq!(denied == 0, is_seen);
+    }
+    let options = LoadOptions { policy: Policy { uids: None, cgroups: Some(vec![u64::MAX]) }, ..OPTIONS };
+    let Some(mut probes) = Probes::start_with(&options) else { return };
+    let (mut client, _server) = pair("127.0.0.1");
+    client.write_all(b"of another cgroup").expect("written");
+    assert!(probes.chunks().is_empty());
+}
+
+/// `write` of the 32-bit ABI, made by this 64-bit process. `None` where the kernel has no such calls.
+#[cfg(target_arch = "x86_64")]
+fn write_by_int80(fd: i32, bytes: &[u8]) -> Option<usize> {
+    use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+    let len = std::num::NonZeroUsize::new(4096)?;
+    let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_32BIT;
+    // SAFETY: a new mapping below 4 GiB, where a 32-bit call can reach it.
+    let page =
+        unsafe { mmap_anonymous(None, len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags) }.ok()?;
+    // SAFETY: the page has 4096 bytes and nobody else knows it.
+    unsafe { page.cast::<u8>().as_ptr().copy_from(bytes.as_ptr(), bytes.len()) };
+    let mut result: i64 = 4;
+    // SAFETY: write(2) reads `bytes.len()` bytes of the page; rbx is put back, r8 to r11 are lost to the call.
+    unsafe {
+        std::arch::asm!(
+            "xchg rbx, {fd:r}", "int 0x80", "xchg rbx, {fd:r}",
+            fd = inout(reg) i64::from(fd) => _,
+            inout("rax") result, in("rcx") page.as_ptr(), in("rdx") bytes.len(),
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
+    }
+    usize::try_from(result).ok()
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn calls_of_the_32_bit_abi_are_told_by_length() {
+    let Some(mut probes) = Probes::start() else { return };
+    let (client, mut server) = pair("127.0.0.1");
+    if write_by_int80(client.as_raw_fd(), b"32 bits") != Some(7) {
+        println!("skipped: this kernel has no 32-bit system calls");
+        return;
+    }
+    server.read_exact(&mut [0; 7]).expect("read");
+    let chunks = probes.chunks();
+    let tx = chunks.iter().find(|c| c.is(Direction::Tx, port(&client))).expect("sent");
+    assert_eq!((tx.fixed.missing, tx.fixed.orig_len, tx.payload.len()), (Missing::CompatTask as u8, 7, 0));
+}
+
+#[test]
+fn a_child_begins_as_its_parent_and_exec_forgets() {
+    let Some(mut probes) = Probes::start() else { return };
+    let mut states = Vec::new();
+    let child = std::process::Command::new("sleep").arg("0.2").spawn().expect("sleep runs");
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    states.push(probes.attached.kernel.target(child.id()));
+    let mut records = Vec::new();
+    probes.attached.kernel.drain(
+        &mut |bytes| {
+            each(bytes, |record| {
+                if record.header.tgid == child.id() {
+                    records.push(record.header.kind)
+                }
+            })
+        },
+        &mut |_| {},
+    );
+    drop(child.wait_with_output());
+    assert_eq!(states, [TargetState::Unknown], "an executable that nobody decided about");
+    assert_eq!(records, [RecordKind::Fork as u16, RecordKind::Exec as u16]);
+}
+
+#[test]
+fn a_decision_about_an_executable_holds_at_its_next_exec() {
+    let Some(mut probes) = Probes::start() else { return };
+    let mut of_sleep = None;
+    let mut run = |probes: &mut Probes| {
+        let child = std::process::Command::new("sleep").arg("0.1").spawn().expect("sleep runs");
+        std::thread::sleep(std::time::Duration::from_millis(40));
+        let state = probes.attached.kernel.target(child.id());
+        probes.attached.kernel.drain(
+            &mut |bytes| {
+                each(bytes, |record| {
+                    if record.header.kind == RecordKind::Exec as u16 && record.header.tgid == child.id() {
+                        of_sleep = record.fixed::<ratatosk_abi::ProcessRecord>().ok();
+                    }
+                });
+            },
+            &mut |_| {},
+        );
+        drop(child.wait_with_output());
+        (state, of_sleep)
+    };
+    let (_, process) = run(&mut probes);
+    let process = process.expect("an exec record");
+    let decision = ratatosk_abi::ExeDecision {
+        exe_ino: process.exe_ino,
+        exe_dev: process.exe_dev,
+        cgroup_id: process.cgroup_id,
+        state: TargetState::Observed as u32,
+    };
+    probes.attached.kernel.remember_exe(decision);
+    assert_eq!(run(&mut probes).0, TargetState::Observed);
+    probes.attached.kernel.forget_exes();
+    assert_eq!(run(&mut probes).0, TargetState::Unknown);
+}
+
+#[test]
+fn a_listener_on_a_wanted_port_is_observed_at_once() {
+    let Some(mut probes) = Probes::start() else { return };
+    use ratatosk_abi::PortMode;
+    let me = std::process::id();
+    let free = TcpListener::bind("127.0.0.1:0").expect("bound").local_addr().expect("bound").port();
+    for (mode, state) in [
+        (PortMode::None, TargetState::Ignored),
+        (PortMode::Mark, TargetState::Wanted),
+        (PortMode::Observe, TargetState::Observed),
+    ] {
+        probes.attached.kernel.set_target(me, TargetState::Ignored);
+        probes.attached.kernel.set_port(free, mode);
+        drop(TcpListener::bind(("127.0.0.1", free)).expect("bound"));
+        assert_eq!(probes.attached.kernel.target(me), state);
+    }
+    for state in [TargetState::Own, TargetState::Denied] {
+        probes.attached.kernel.set_target(me, state);
+        drop(TcpListener::bind(("127.0.0.1", free)).expect("bound"));
+        assert_eq!(probes.attached.kernel.target(me), state, "a port never overrides this");
+    }
+    probes.attached.kernel.set_port(free, PortMode::None);
 }

@@ -1,12 +1,15 @@
 //! Both rings behind one epoll fd.
 
-use libbpf_rs::{MapCore, MapHandle, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{AsRawLibbpf, MapCore, MapHandle, RingBuffer, RingBufferBuilder, libbpf_sys};
 use ratatosk_abi::RecordHeader;
 use std::{cell::RefCell, os::fd::BorrowedFd, rc::Rc};
 use zerocopy::FromBytes;
 
-/// Bytes taken from a ring in one go. A producer that never stops must not keep us in the loop for ever.
-const DRAIN_BYTES: usize = 4 * 1024 * 1024;
+/// Records taken from a ring in one go. A producer that never stops must not keep us in the loop for ever.
+const DRAIN_RECORDS: u64 = 8 * 1024;
+/// Places of the rings in the order in which they were added.
+const CONTROL: u32 = 0;
+const DATA: u32 = 1;
 
 /// Records taken in one go, back to back.
 type Taken = Rc<RefCell<Vec<u8>>>;
@@ -23,14 +26,12 @@ pub struct Rings {
 fn keep(taken: &Taken, bytes: &[u8]) -> i32 {
     let len = RecordHeader::read_from_prefix(bytes).map_or(0, |(header, _)| header.len);
     let record = usize::try_from(len).ok().and_then(|len| bytes.get(..len)).unwrap_or(bytes);
-    let mut taken = taken.borrow_mut();
-    taken.extend_from_slice(record);
-    // a negative value ends the drain after this record
-    if taken.len() < DRAIN_BYTES { 0 } else { -1 }
+    taken.borrow_mut().extend_from_slice(record);
+    0
 }
 
 impl Rings {
-    /// Maps both rings. The control ring is drained first.
+    /// Maps both rings.
     ///
     /// # Errors
     /// What libbpf says.
@@ -52,10 +53,23 @@ impl Rings {
     }
 
     /// Hands out what is in the rings now, control first.
+    ///
+    /// Data is taken first: then the control records that came before any of it, a fork say, are surely there too.
     pub fn drain(&mut self, control: &mut dyn FnMut(&[u8]), data: &mut dyn FnMut(&[u8])) {
-        self.rings.consume_raw();
+        self.consume(DATA);
+        self.consume(CONTROL);
         each_record(&mut self.control.borrow_mut(), control);
         each_record(&mut self.data.borrow_mut(), data);
+    }
+}
+
+impl Rings {
+    fn consume(&mut self, ring: u32) {
+        let rings = self.rings.as_libbpf_object();
+        // SAFETY: `rings` lives, and both places were filled when it was built.
+        let ring = unsafe { libbpf_sys::ring_buffer__ring(rings.as_ptr(), ring) };
+        // SAFETY: the ring belongs to `rings`; its callback only appends to a vector.
+        let _taken = unsafe { libbpf_sys::ring__consume_n(ring, DRAIN_RECORDS) };
     }
 }
 

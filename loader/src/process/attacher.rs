@@ -31,7 +31,7 @@ use nix::{
     },
     unistd::{ForkResult, Pid, fork, geteuid, getpid},
 };
-use ratatosk_bpf::{LoadOptions, probes};
+use ratatosk_bpf::{LoadOptions, Policy, probes};
 use std::{
     io::Read,
     os::fd::{AsFd, AsRawFd, OwnedFd},
@@ -120,6 +120,7 @@ fn load_options(options: &Run) -> Result<LoadOptions, LoaderError> {
         call_bytes: options.call_bytes,
         pid_max,
         cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
+        policy: Policy::default(),
     })
 }
 

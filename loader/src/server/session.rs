@@ -182,6 +182,7 @@ fn kernel_dropped(slots: &[u64; counter::SLOTS]) -> Vec<Dropped> {
     let reasons = [
         ("ring_full", counter::DATA_RING_FULL),
         ("control_ring_full", counter::CONTROL_RING_FULL),
+        ("policy_denied", counter::POLICY_DENIED),
         ("undecided", counter::UNDECIDED),
         ("silenced", counter::SILENCED),
     ];

@@ -43,9 +43,12 @@ impl Family for Socket {
             config.cfg_turn_bytes = options.turn_bytes;
             config.cfg_call_bytes = options.call_bytes;
             config.cfg_wakeup_bytes = u64::from(options.data_ring_bytes / 4);
+            config.cfg_policy_any_uid = options.policy.uids.is_none();
+            config.cfg_policy_any_cgroup = options.policy.cgroups.is_none();
         }
         let loaded = open.load()?;
         maps.adopt(loaded.object())?;
+        maps.freeze_policy(&options.policy)?;
         Ok(Box::new(LoadedSocket(loaded)))
     }
 }

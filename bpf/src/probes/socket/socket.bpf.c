@@ -11,6 +11,7 @@
 #include "task.bpf.h"
 #include "sock.bpf.h"
 #include "payload.bpf.h"
+#include "policy.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -272,6 +273,10 @@ static __always_inline bool is_observed(__u32 tgid)
 		count(COUNTER_UNDECIDED);
 	if (state != TARGET_OBSERVED)
 		return false;
+	if (!policy_permits()) {
+		count(COUNTER_POLICY_DENIED);
+		return false;
+	}
 	if (is_silenced(bpf_ktime_get_boot_ns())) {
 		count(COUNTER_SILENCED);
 		return false;

@@ -55,6 +55,7 @@ impl LoadOptions {
 #[derive(Debug, Default)]
 pub struct SharedMaps {
     by_name: BTreeMap<OsString, MapHandle>,
+    is_policy_frozen: bool,
 }
 
 impl SharedMaps {
@@ -78,7 +79,10 @@ impl SharedMaps {
     }
 
     /// Fills the lists of the policy, and freezes them: from here on nobody can change them.
-    pub(crate) fn freeze_policy(&self, policy: &Policy) -> Result<()> {
+    pub(crate) fn freeze_policy(&mut self, policy: &Policy) -> Result<()> {
+        if std::mem::replace(&mut self.is_policy_frozen, true) {
+            return Ok(()); // another tier was tried before: the lists are the same
+        }
         let uids = policy.uids.iter().flatten().map(|uid| uid.to_ne_bytes().to_vec());
         let cgroups = policy.cgroups.iter().flatten().map(|id| id.to_ne_bytes().to_vec());
         self.fill_and_freeze("policy_uids", uids)?;

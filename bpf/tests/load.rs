@@ -18,16 +18,21 @@ fn is_root() -> bool {
 }
 
 #[test]
-fn every_family_loads_and_attaches() {
+fn a_family_that_carries_payload_loads_and_attaches() {
     if !is_root() {
         println!("skipped: loading BPF programs needs root");
         return;
     }
     let mut maps = SharedMaps::default();
-    for family in probes::ALL {
-        let mut loaded =
-            family.load(&OPTIONS, &mut maps).unwrap_or_else(|e| panic!("{}: {e}", family.name()));
-        loaded.attach().unwrap_or_else(|e| panic!("{}: {e}", family.name()));
+    let mut works = Vec::new();
+    for family in probes::ALWAYS.into_iter().chain(probes::TIERS) {
+        let started = family.load(&OPTIONS, &mut maps).and_then(|mut loaded| loaded.attach().map(|()| loaded));
+        match started {
+            Ok(_) => works.push(family.name()),
+            Err(error) => println!("{}: {error}", family.name()),
+        }
     }
+    assert!(works.contains(&"process"), "{works:?}");
+    assert!(works.len() > 1, "no tier works on this kernel");
     assert!(maps.map("data_ring").is_some());
 }

@@ -19,34 +19,39 @@ pub enum AttachError {
     /// The kernel was built without `CONFIG_DEBUG_INFO_BTF`.
     #[error("{KERNEL_BTF} is missing: this kernel has no BTF; boot one built with CONFIG_DEBUG_INFO_BTF=y")]
     NoBtf,
-    /// A family could not be loaded.
-    #[error(
-        "loading the probes of family {family}: {source} (tier socket needs Linux 6.3 or newer on x86-64; RATATOSK_LOG=debug shows the verifier's words)"
-    )]
-    Load {
+    /// A family that is always needed did not start.
+    #[error("probes of family {family}: {reason}; see docs/architecture.md for what a kernel needs")]
+    Family {
         /// Which.
         family: &'static str,
-        /// What libbpf said.
-        source: libbpf_rs::Error,
+        /// Why.
+        reason: TierError,
     },
-    /// A family could not be attached.
-    #[error("attaching the probes of family {family}: {source}")]
-    Attach {
-        /// Which.
-        family: &'static str,
-        /// What libbpf said.
-        source: libbpf_rs::Error,
-    },
+    /// No family that carries payload works here.
+    #[error("no tier works on this kernel: {0}; RATATOSK_LOG=debug shows the verifier's words")]
+    NoTier(String),
+    /// A tier that does not exist was asked for.
+    #[error("RATATOSK_TIER={0:?} is no tier: give one of {known}", known = tier_names())]
+    UnknownTier(String),
     /// The shared memory could not be set up.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+}
+
+/// Why one family is not at work.
+#[derive(Debug, thiserror::Error)]
+pub enum TierError {
+    /// It could not be loaded.
+    #[error("loading: {0}")]
+    Load(libbpf_rs::Error),
+    /// It could not be attached.
+    #[error("attaching: {0}")]
+    Attach(libbpf_rs::Error),
     /// The test connection failed.
     #[error("self-test over loopback: {0}")]
     Loopback(io::Error),
     /// The test connection was not seen as it was.
-    #[error(
-        "self-test over loopback: {seen} of {calls} calls were seen rightly, tier socket does not work here; see docs/architecture.md"
-    )]
+    #[error("self-test over loopback: {seen} of {calls} calls were seen rightly")]
     SelfTest {
         /// Calls made.
         calls: usize,
@@ -62,28 +67,66 @@ pub struct Attached {
     pub families: Vec<Box<dyn probes::Loaded>>,
     /// What the probes share, mapped.
     pub kernel: MappedKernel,
+    /// The family that carries payload.
+    pub tier: &'static dyn probes::Family,
+    /// Calls of the self-test that it lost, and said so.
+    pub lost: usize,
 }
 
-/// Loads, maps and attaches.
+/// Loads, maps and attaches, and takes the first tier that passes its self-test; or `forced`, or nothing.
 ///
 /// # Errors
 /// [`AttachError`].
-pub fn attach(options: &LoadOptions) -> Result<Attached, AttachError> {
+pub fn attach(options: &LoadOptions, forced: Option<&str>) -> Result<Attached, AttachError> {
     if !Path::new(KERNEL_BTF).exists() {
         return Err(AttachError::NoBtf);
     }
     libbpf_rs::set_print(Some((libbpf_rs::PrintLevel::Debug, log_libbpf)));
+    let tiers = tiers(forced)?;
     let mut maps = SharedMaps::default();
     let mut families = Vec::new();
-    for family in probes::ALL {
-        let loaded = family.load(options, &mut maps);
-        families.push(loaded.map_err(|source| AttachError::Load { family: family.name(), source })?);
+    for family in probes::ALWAYS {
+        let started = start(family, options, &mut maps);
+        families.push(started.map_err(|reason| AttachError::Family { family: family.name(), reason })?);
     }
-    let kernel = MappedKernel::new(&maps, options)?;
-    for (loaded, family) in families.iter_mut().zip(probes::ALL) {
-        loaded.attach().map_err(|source| AttachError::Attach { family: family.name(), source })?;
+    let mut kernel = MappedKernel::new(&maps, options)?;
+    let mut reasons = Vec::new();
+    for tier in tiers {
+        let started =
+            start(tier, options, &mut maps).and_then(|loaded| Ok((loaded, self_test(&mut kernel)?)));
+        match started {
+            Ok((loaded, lost)) => {
+                families.push(loaded);
+                return Ok(Attached { families, kernel, tier, lost });
+            }
+            Err(reason) => reasons.push(format!("{}: {reason}", tier.name())),
+        }
     }
-    Ok(Attached { families, kernel })
+    Err(AttachError::NoTier(reasons.join("; ")))
+}
+
+fn tiers(forced: Option<&str>) -> Result<Vec<&'static dyn probes::Family>, AttachError> {
+    let tiers: Vec<_> =
+        probes::TIERS.into_iter().filter(|tier| forced.is_none_or(|name| name == tier.name())).collect();
+    if tiers.is_empty() {
+        Err(AttachError::UnknownTier(forced.unwrap_or_default().to_owned()))
+    } else {
+        Ok(tiers)
+    }
+}
+
+fn tier_names() -> String {
+    probes::TIERS.map(probes::Family::name).join(", ")
+}
+
+fn start(
+    family: &dyn probes::Family,
+    options: &LoadOptions,
+    maps: &mut SharedMaps,
+) -> Result<Box<dyn probes::Loaded>, TierError> {
+    let mut loaded = family.load(options, maps).map_err(TierError::Load)?;
+    loaded.attach().map_err(TierError::Attach)?;
+    Ok(loaded)
 }
 
 /// The verifier's words are for us, not for whoever starts the agent: an error says it in one line.
@@ -99,19 +142,19 @@ const TEST_CALLS: usize = 8;
 /// Gives the calls that were not seen (0 unless the kernel lost some and said so).
 ///
 /// # Errors
-/// [`AttachError::Loopback`], [`AttachError::SelfTest`].
-pub fn self_test(kernel: &mut MappedKernel) -> Result<usize, AttachError> {
+/// [`TierError::Loopback`], [`TierError::SelfTest`].
+fn self_test(kernel: &mut MappedKernel) -> Result<usize, TierError> {
     let tgid = std::process::id();
     kernel.beat(boottime_ns());
     kernel.set_target(tgid, TargetState::Observed);
-    let moved = cross_loopback().map_err(AttachError::Loopback);
+    let moved = cross_loopback().map_err(TierError::Loopback);
     kernel.set_target(tgid, TargetState::Own);
     moved?;
     let mut seen = 0;
     kernel.drain(&mut |_| {}, &mut |bytes| seen += usize::from(is_test_record(bytes, tgid)));
     kernel.beat(0);
     let calls = 2 * TEST_CALLS;
-    if seen == calls { Ok(calls - seen) } else { Err(AttachError::SelfTest { calls, seen }) }
+    if seen == calls { Ok(calls - seen) } else { Err(TierError::SelfTest { calls, seen }) }
 }
 
 fn payload(call: usize) -> [u8; 32] {

@@ -54,6 +54,9 @@ pub struct Run {
     /// Bytes captured of later calls of a turn
     #[arg(long, env = "RATATOSK_CALL_BYTES", default_value_t = 512, value_parser = clap::value_parser!(u32).range(0..=16_384), value_name = "BYTES")]
     pub call_bytes: u32,
+    /// Probe family that carries payload, instead of the first that passes its self-test: socket or inet
+    #[arg(long, env = "RATATOSK_TIER", value_name = "TIER")]
+    pub tier: Option<String>,
     /// Size of the ring that records wait in, a power of two
     #[arg(long, env = "RATATOSK_RING_BYTES", default_value_t = 4 << 20, value_parser = ring_bytes, value_name = "BYTES")]
     pub ring_bytes: u32,

@@ -51,7 +51,7 @@ impl LoaderError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) => EXIT_USAGE,
+            Self::Usage(_) | Self::Attach(AttachError::UnknownTier(_)) => EXIT_USAGE,
             Self::Unavailable(_) | Self::Attach(_) | Self::Seccomp(_) => EXIT_UNAVAILABLE,
             Self::Permission(_) | Self::Caps(_) => EXIT_PERMISSION,
             Self::ServerEnded(code) => *code,

@@ -219,6 +219,25 @@ struct iovec {
 	__u64 iov_len;
 };
 
+enum iter_type {
+	ITER_UBUF,
+	ITER_IOVEC,
+	ITER_BVEC,
+};
+
+/* User memory that a call reads or writes, and how far it came. `__iov` was `iov` before Linux 6.4. */
+struct iov_iter {
+	__u8 iter_type;
+	__u64 iov_offset;
+	const struct iovec *__iov;
+	void *ubuf;
+	__u64 nr_segs;
+};
+
+struct msghdr {
+	struct iov_iter msg_iter;
+};
+
 struct user_msghdr {
 	void *msg_name;
 	int msg_namelen;

@@ -21,7 +21,9 @@ const volatile __u64 cfg_wakeup_bytes = 1048576;
 struct buffer {
 	__u64 address;		/* of the bytes, or of an array of struct iovec */
 	__u64 count;		/* segments, if it is a vector */
+	__u64 skip;		/* bytes of the first segment that belong to an earlier call */
 	bool is_vector;
+	bool is_kernel_vector;	/* the array itself is the kernel's copy */
 };
 
 static __always_inline __u64 wakeup_flag(void)
@@ -41,7 +43,17 @@ static __always_inline __u64 copy_flat(void *to, __u64 address, __u64 want, __u6
 
 static __always_inline bool read_segment(struct iovec *segment, struct buffer *buf, __u64 i)
 {
-	return !bpf_probe_read_user(segment, sizeof(*segment), (void *)(buf->address + i * sizeof(*segment)));
+	void *at = (void *)(buf->address + i * sizeof(*segment));
+
+	if (!buf->is_kernel_vector)
+		return !bpf_probe_read_user(segment, sizeof(*segment), at);
+	if (bpf_probe_read_kernel(segment, sizeof(*segment), at))
+		return false;
+	if (i == 0) {
+		segment->iov_base += buf->skip;
+		segment->iov_len -= buf->skip;
+	}
+	return true;
 }
 
 /* From a struct msghdr in user memory to its vector. */

@@ -1,14 +1,15 @@
-//! One folder per probe family; [`ALL`] is the register.
+//! One folder per probe family; [`ALWAYS`] and [`TIERS`] are the register.
 
+pub mod inet;
 pub mod process;
 pub mod socket;
 
 use crate::{LoadOptions, SharedMaps};
-use libbpf_rs::{Link, OpenObject, Result};
-use std::{fmt::Debug, mem::MaybeUninit};
+use libbpf_rs::{Link, OpenObject, Result, skel::Skel};
+use std::{fmt, mem::MaybeUninit};
 
 /// What a family is, before it is loaded.
-pub trait Family: Debug + Sync {
+pub trait Family: fmt::Debug + Sync {
     /// Name of its folder, and of the tier if it carries payload.
     fn name(&self) -> &'static str;
     /// What it can't see, in words for people.
@@ -21,7 +22,7 @@ pub trait Family: Debug + Sync {
 }
 
 /// A family in the kernel. Dropping it stops its probes.
-pub trait Loaded: Debug {
+pub trait Loaded: fmt::Debug {
     /// Attaches every program.
     ///
     /// # Errors
@@ -33,8 +34,49 @@ pub trait Loaded: Debug {
     }
 }
 
-/// Every family, in the order of loading.
-pub const ALL: [&dyn Family; 2] = [&process::Process, &socket::Socket];
+/// Families that carry no payload and are always at work.
+pub const ALWAYS: [&dyn Family; 1] = [&process::Process];
+
+/// Families that carry payload, the best first: one of them is at work.
+pub const TIERS: [&dyn Family; 2] = [&socket::Socket, &inet::Inet];
+
+/// A loaded skeleton without iterators.
+struct LoadedSkeleton<S>(S);
+
+impl<S> fmt::Debug for LoadedSkeleton<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LoadedSkeleton")
+    }
+}
+
+impl<S: Skel<'static>> Loaded for LoadedSkeleton<S> {
+    fn attach(&mut self) -> Result<()> {
+        self.0.attach()
+    }
+}
+
+/// Opens a skeleton that includes `payload.bpf.h` and `policy.bpf.h`, sets their constants, and loads it.
+macro_rules! load_payload_family {
+    ($builder:path, $options:expr, $maps:expr) => {{
+        use libbpf_rs::skel::{OpenSkel as _, Skel as _, SkelBuilder as _};
+        let (options, maps): (&LoadOptions, &mut SharedMaps) = ($options, $maps);
+        let mut open = <$builder>::default().open(super::object_room())?;
+        maps.prepare(open.open_object_mut(), options)?;
+        if let Some(config) = open.maps.rodata_data.as_deref_mut() {
+            config.cfg_turn_bytes = options.turn_bytes;
+            config.cfg_call_bytes = options.call_bytes;
+            config.cfg_wakeup_bytes = u64::from(options.data_ring_bytes / 4);
+            config.cfg_loader_tgid = std::process::id();
+            config.cfg_policy_any_uid = options.policy.uids.is_none();
+            config.cfg_policy_any_cgroup = options.policy.cgroups.is_none();
+        }
+        let loaded = open.load()?;
+        maps.adopt(loaded.object())?;
+        maps.freeze_policy(&options.policy)?;
+        Ok(Box::new(super::LoadedSkeleton(loaded)))
+    }};
+}
+use load_payload_family;
 
 /// Room for an open object. Families live as long as the attacher, which lives as long as the process.
 fn object_room() -> &'static mut MaybeUninit<OpenObject> {

@@ -4,7 +4,7 @@
 //! It is single-threaded, speaks with its own children only, and looks into no byte of a file.
 
 use crate::{
-    attach::{Attached, attach, self_test},
+    attach::{Attached, attach},
     cli::Run,
     error::LoaderError,
     kernel::MappedKernel,
@@ -59,8 +59,7 @@ pub fn run(options: &Run) -> Result<(), LoaderError> {
     process::hide().map_err(|e| step("hiding this process from others", e))?;
     let socket = socket::listen(&options.socket, options.processor_gid)?;
     let load = load_options(options)?;
-    let Attached { families, mut kernel } = attach(&load)?;
-    let lost = self_test(&mut kernel)?;
+    let Attached { families, kernel, tier, lost } = attach(&load, options.tier.as_deref())?;
     let ledger = LedgerPage::map_shared().map_err(|e| step("mapping the counters", e))?;
     let signals = block_signals().map_err(|e| step("taking signals", e))?;
     process::no_new_privileges().map_err(|e| step("setting no_new_privs", e))?;
@@ -72,17 +71,13 @@ pub fn run(options: &Run) -> Result<(), LoaderError> {
         socket,
         families,
         kernel: Some(kernel),
+        tier,
         ledger,
         readers: Readers::default(),
         lost: Some(lost),
     };
     let child = attacher.fork_server()?;
     attacher.supervise(child, &signals)
-}
-
-/// The family that carries payload.
-fn tier() -> &'static dyn probes::Family {
-    &probes::socket::Socket
 }
 
 fn step(what: &str, error: nix::Error) -> LoaderError {
@@ -152,6 +147,8 @@ struct Attacher<'a> {
     families: Vec<Box<dyn probes::Loaded>>,
     /// `None` only in a forked child that took it.
     kernel: Option<MappedKernel>,
+    /// The family that carries payload.
+    tier: &'static dyn probes::Family,
     ledger: &'static LedgerPage,
     readers: Readers,
     /// Calls that the self-test lost; taken when it is told.
@@ -202,8 +199,8 @@ impl Attacher<'_> {
             processor_uid: self.options.processor_uid,
             turn_bytes: self.options.turn_bytes,
             call_bytes: self.options.call_bytes,
-            tier: tier().name().to_owned(),
-            tier_lacks: tier().lacks().iter().map(|what| (*what).to_owned()).collect(),
+            tier: self.tier.name().to_owned(),
+            tier_lacks: self.tier.lacks().iter().map(|what| (*what).to_owned()).collect(),
             bounds: QueueBounds { queue_bytes: self.options.queue_bytes, ..QueueBounds::default() },
             own_tgids: own.iter().filter_map(|pid| u32::try_from(*pid).ok()).collect(),
         }
@@ -284,7 +281,7 @@ impl Attacher<'_> {
     fn tell_ready(&mut self) {
         if let Some(lost) = self.lost.take() {
             let targets = self.kernel.as_ref().map_or(0, MappedKernel::observed);
-            eprintln!("ready: tier={} targets={targets} lost={lost}", tier().name());
+            eprintln!("ready: tier={} targets={targets} lost={lost}", self.tier.name());
         }
     }
 

@@ -1,6 +1,6 @@
 //! The generated pages.
 
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
 use ratatosk::{
     cli::markdown,
     model::{EndedBy, Incomplete},
@@ -29,12 +29,17 @@ pub fn pages() -> Vec<Page> {
 const MADE: &str = "<!-- Made by `cargo xtask gen`: change the code, not this page. -->\n";
 
 fn cli() -> String {
-    let loader = markdown(&ratatosk_loader::cli::Cli::command());
-    let processor = markdown(&ratatosk::cli::command());
+    let loader = markdown(&without_values(ratatosk_loader::cli::Cli::command()));
+    let processor = markdown(&without_values(ratatosk::cli::command()));
     let intro =
         "What `--help` says. `ratatosk-loader` is the side with privileges, `ratatosk` the one without.";
     let page = format!("# Command line\n\n{MADE}\n{intro}\n\n{loader}{processor}");
     format!("{}\n", page.trim_end())
+}
+
+/// The page is the same whatever is set where it is made.
+fn without_values(command: Command) -> Command {
+    command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(without_values)
 }
 
 /// Every own metric, with a value for each of its labels.

@@ -5,7 +5,7 @@ mod pages;
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use pages::{Page, pages};
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Chores of the house")]
@@ -24,10 +24,17 @@ enum Chore {
     },
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().chore {
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().chore {
         Chore::Gen { check: true } => check(),
         Chore::Gen { check: false } => pages().iter().try_for_each(write),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -1,2 +1,75 @@
-//! Chores of the house.
-fn main() {}
+//! Chores of the house: `cargo xtask <what>`.
+
+mod pages;
+
+use anyhow::{Context, bail};
+use clap::{Parser, Subcommand};
+use pages::{Page, pages};
+use std::{fs, path::PathBuf, process::ExitCode};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Chores of the house")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Write the pages of docs/ that are made from the programs themselves
+    Gen {
+        /// Write nothing, fail if a page is stale
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().chore {
+        Chore::Gen { check: true } => check(),
+        Chore::Gen { check: false } => pages().iter().try_for_each(write),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check() -> anyhow::Result<()> {
+    let stale: Vec<&str> = pages().iter().filter(|page| !is_fresh(page)).map(|page| page.path).collect();
+    if !stale.is_empty() {
+        bail!("stale: {}; run `cargo xtask gen` and commit what it wrote", stale.join(", "));
+    }
+    Ok(())
+}
+
+fn write(page: &Page) -> anyhow::Result<()> {
+    fs::write(place(page), &page.text).with_context(|| format!("writing {}", page.path))
+}
+
+fn is_fresh(page: &Page) -> bool {
+    fs::read_to_string(place(page)).is_ok_and(|text| text == page.text)
+}
+
+fn place(page: &Page) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(page.path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_pages_are_up_to_date() {
+        check().expect("fresh pages");
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,126 @@
+//! The generated pages.
+
+use clap::{Command, CommandFactory};
+use ratatosk::{
+    cli::markdown,
+    model::{EndedBy, Incomplete},
+    telemetry::Telemetry,
+};
+use ratatosk_proto::v1::{Dropped, Produced, Status};
+use std::fmt::Write;
+
+/// A page made from the programs themselves.
+#[derive(Debug)]
+pub struct Page {
+    /// Below the repository's root.
+    pub path: &'static str,
+    /// What it should say.
+    pub text: String,
+}
+
+/// Every page.
+pub fn pages() -> Vec<Page> {
+    vec![
+        Page { path: "docs/cli.md", text: cli() },
+        Page { path: "docs/metrics.md", text: metrics(&exposition()) },
+    ]
+}
+
+const MADE: &str = "<!-- Made by `cargo xtask gen`: change the code, not this page. -->\n";
+
+fn cli() -> String {
+    let loader = markdown(&without_values(ratatosk_loader::cli::Cli::command()));
+    let processor = markdown(&without_values(ratatosk::cli::command()));
+    let intro =
+        "What `--help` says. `ratatosk-loader` is the side with privileges, `ratatosk` the one without.";
+    let page = format!("# Command line\n\n{MADE}\n{intro}\n\n{loader}{processor}");
+    format!("{}\n", page.trim_end())
+}
+
+/// The page is the same whatever is set where it is made.
+fn without_values(command: Command) -> Command {
+    command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(without_values)
+}
+
+/// Every own metric, with a value for each of its labels.
+fn exposition() -> String {
+    let telemetry = Telemetry::new();
+    let one = || vec![Dropped { reason: "reason".to_owned(), records: 0 }];
+    telemetry.loader_status(&Status {
+        produced: vec![Produced { kind: 1, records: 0 }],
+        dropped: one(),
+        kernel_dropped: one(),
+        payload_missing: one(),
+        ..Status::default()
+    });
+    telemetry.incomplete(Incomplete::Gap, 0);
+    telemetry.ended_by(EndedBy::Turn, 0);
+    telemetry.spans_exported("exporter", 0);
+    telemetry.spans_dropped("exporter", "reason", 0);
+    telemetry.series_overflow("metric", 0);
+    let mut text = String::new();
+    telemetry.render(&mut text);
+    text
+}
+
+const METRICS_INTRO: &str = "\
+What the endpoint of `BEYLA_PROMETHEUS_PORT` serves about the agent itself. Those whose text speaks of the loader or the
+probes count since the loader started and outlive the processor; at every scrape
+
+```text
+sum(ratatosk_records_produced_total) = ratatosk_records_acknowledged_total
+                                     + sum(ratatosk_records_dropped_total{stage=\"server\"})
+                                     + ratatosk_records_held
+```
+
+Beside them stand `http_server_*` and `http_client_*` with `_request_duration_seconds`, `_request_body_size_bytes` and
+`_response_body_size_bytes` (histograms), and `target_info`, of the observed processes: see
+[the exporter](../processor/src/export/prometheus/render.rs).
+";
+
+fn metrics(exposition: &str) -> String {
+    let mut page = format!(
+        "# Own metrics\n\n{MADE}\n{METRICS_INTRO}\n| metric | kind | labels | |\n|---|---|---|---|\n"
+    );
+    for block in exposition.split("# HELP ").skip(1) {
+        row(&mut page, block);
+    }
+    page
+}
+
+/// One metric: `name help`, `# TYPE name kind`, samples.
+fn row(page: &mut String, block: &str) {
+    let mut lines = block.lines();
+    let (name, help) = lines.next().and_then(|line| line.split_once(' ')).unwrap_or_default();
+    let kind = lines.next().and_then(|line| line.rsplit(' ').next()).unwrap_or_default();
+    let labels = lines.next().map(labels).unwrap_or_default().join(", ");
+    // Nobody is left to tell if a string can't grow.
+    let _ = writeln!(page, "| `{name}` | {kind} | {labels} | {help} |");
+}
+
+/// Names of the labels of a sample whose values have no comma.
+fn labels(sample: &str) -> Vec<&str> {
+    let inside = sample.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(inside, _)| inside);
+    inside
+        .map(|inside| inside.split(',').filter_map(|pair| pair.split('=').next()).collect())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_names_kind_labels_and_help() {
+        let mut page = String::new();
+        row(&mut page, "a_total What it is.\n# TYPE a_total counter\na_total{b=\"1\",c=\"2\"} 0\n");
+        assert_eq!(page, "| `a_total` | counter | b, c | What it is. |\n");
+    }
+
+    #[test]
+    fn every_metric_with_labels_shows_them() {
+        let page = metrics(&exposition());
+        assert!(page.contains("| `ratatosk_records_dropped_total` | counter | stage, reason |"), "{page}");
+        assert!(page.contains("| `ratatosk_spans_dropped_total` | counter | exporter, reason |"), "{page}");
+    }
+}

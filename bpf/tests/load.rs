@@ -26,7 +26,8 @@ fn a_family_that_carries_payload_loads_and_attaches() {
     let mut maps = SharedMaps::default();
     let mut works = Vec::new();
     for family in probes::ALWAYS.into_iter().chain(probes::TIERS) {
-        let started = family.load(&OPTIONS, &mut maps).and_then(|mut loaded| loaded.attach().map(|()| loaded));
+        let started =
+            family.load(&OPTIONS, &mut maps).and_then(|mut loaded| loaded.attach().map(|()| loaded));
         match started {
             Ok(_) => works.push(family.name()),
             Err(error) => println!("{}: {error}", family.name()),

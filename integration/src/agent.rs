@@ -174,9 +174,11 @@ impl Agent {
         wait_until("a scrape", READY, || self.metrics())
     }
 
-    /// Asserts that no record was lost anywhere, with the reasons if one was.
+    /// Asserts that no record was lost anywhere, with the reasons if one was. Calls of processes that nobody had decided
+    /// about yet are no records: the test's own client makes some while the agent starts.
     pub fn assert_no_drops(&self) {
-        let lost = self.scrape().non_zero("ratatosk_records_dropped_total");
+        let mut lost = self.scrape().non_zero("ratatosk_records_dropped_total");
+        lost.retain(|line| !line.contains("\"undecided\""));
         assert!(lost.is_empty(), "lost records: {lost:?}");
     }
 
@@ -284,7 +286,9 @@ fn command(options: &Options, directory: &Path, prometheus_port: u16) -> Command
         command.arg("--processor").arg(stage::script(directory.join("processor"), &body));
     }
     // Settings of whoever runs the tests must not reach the agent.
-    let own = |name: &str| ["BEYLA_", "OTEL_", "RATATOSK_"].iter().any(|prefix| name.starts_with(prefix));
+    let is_setting =
+        |name: &str| ["BEYLA_", "OTEL_", "RATATOSK_"].iter().any(|prefix| name.starts_with(prefix));
+    let own = |name: &str| is_setting(name) && name != "RATATOSK_TIER"; // a whole run may force a tier
     for (name, _) in std::env::vars().filter(|(name, _)| own(name)) {
         command.env_remove(name);
     }

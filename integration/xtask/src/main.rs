@@ -1,6 +1,7 @@
 //! Chores of the house: `cargo xtask <what>`.
 
 mod pages;
+mod vm;
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
@@ -22,12 +23,15 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Run a command on another kernel, in a QEMU guest (as root): cargo xtask vm --kernel 6.12 -- command
+    Vm(vm::Vm),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
         Chore::Gen { check: true } => check(),
         Chore::Gen { check: false } => pages().iter().try_for_each(write),
+        Chore::Vm(vm) => return exit_code(vm::run(&vm)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -36,6 +40,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The guest's exit code is ours.
+fn exit_code(outcome: anyhow::Result<u8>) -> ExitCode {
+    outcome.map(ExitCode::from).unwrap_or_else(|error| {
+        eprintln!("xtask: {error:#}");
+        ExitCode::from(vm::DIED)
+    })
 }
 
 fn check() -> anyhow::Result<()> {

@@ -5,8 +5,16 @@ pub mod process;
 pub mod socket;
 
 use crate::{LoadOptions, SharedMaps};
-use libbpf_rs::{Link, OpenObject, Result, skel::Skel};
-use std::{fmt, mem::MaybeUninit};
+use libbpf_rs::{
+    Link, Object, OpenObject, Result,
+    btf::{self, Btf},
+    skel::Skel,
+};
+use std::{
+    fmt,
+    mem::MaybeUninit,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+};
 
 /// What a family is, before it is loaded.
 pub trait Family: fmt::Debug + Sync {
@@ -28,6 +36,8 @@ pub trait Loaded: fmt::Debug {
     /// # Errors
     /// What libbpf says.
     fn attach(&mut self) -> Result<()>;
+    /// Its programs, of which the kernel says how often it skipped them.
+    fn programs(&self) -> Vec<BorrowedFd<'_>>;
     /// Its iterators, to be read to their end for a snapshot; empty for most.
     fn iterators(&self) -> Vec<&Link> {
         Vec::new()
@@ -53,11 +63,20 @@ impl<S: Skel<'static>> Loaded for LoadedSkeleton<S> {
     fn attach(&mut self) -> Result<()> {
         self.0.attach()
     }
+
+    fn programs(&self) -> Vec<BorrowedFd<'_>> {
+        programs_of(self.0.object())
+    }
+}
+
+fn programs_of(object: &Object) -> Vec<BorrowedFd<'_>> {
+    // SAFETY: the fds belong to `object`, which is borrowed for as long.
+    object.progs().map(|program| unsafe { BorrowedFd::borrow_raw(program.as_fd().as_raw_fd()) }).collect()
 }
 
 /// Opens a skeleton that includes `payload.bpf.h` and `policy.bpf.h`, sets their constants, and loads it.
 macro_rules! load_payload_family {
-    ($builder:path, $options:expr, $maps:expr) => {{
+    ($builder:path, $options:expr, $maps:expr $(, $optional:ident on $function:literal)*) => {{
         use libbpf_rs::skel::{OpenSkel as _, Skel as _, SkelBuilder as _};
         let (options, maps): (&LoadOptions, &mut SharedMaps) = ($options, $maps);
         let mut open = <$builder>::default().open(super::object_room())?;
@@ -70,6 +89,7 @@ macro_rules! load_payload_family {
             config.cfg_policy_any_uid = options.policy.uids.is_none();
             config.cfg_policy_any_cgroup = options.policy.cgroups.is_none();
         }
+        $(open.progs.$optional.set_autoload(super::has_function($function));)*
         let loaded = open.load()?;
         maps.adopt(loaded.object())?;
         maps.freeze_policy(&options.policy)?;
@@ -77,6 +97,12 @@ macro_rules! load_payload_family {
     }};
 }
 use load_payload_family;
+
+/// Whether the running kernel has a function of this name that can be traced.
+fn has_function(name: &str) -> bool {
+    let known = Btf::from_vmlinux().map(|btf| btf.type_by_name::<btf::types::Func<'_>>(name).is_some());
+    known.unwrap_or_default()
+}
 
 /// Room for an open object. Families live as long as the attacher, which lives as long as the process.
 fn object_room() -> &'static mut MaybeUninit<OpenObject> {

@@ -42,6 +42,8 @@ use tracing::{info, warn};
 
 /// Room for control records between two ticks of `server`: a burst of some thousand forks.
 const CONTROL_RING_BYTES: u32 = 1 << 20;
+/// How often the kernel is asked what it did not show to the probes.
+const MISSES_TICK: Duration = Duration::from_secs(1);
 /// How often hanging readers are looked for while some are at work.
 const READER_TICK: Duration = Duration::from_millis(50);
 /// Wait before a dead `server` is started again; doubles up to the longest while it keeps dying.
@@ -74,6 +76,8 @@ pub fn run(options: &Run) -> Result<(), LoaderError> {
         tier,
         ledger,
         readers: Readers::default(),
+        misses_read: Instant::now(),
+        is_blind: false,
         lost: Some(lost),
     };
     let child = attacher.fork_server()?;
@@ -151,6 +155,9 @@ struct Attacher<'a> {
     tier: &'static dyn probes::Family,
     ledger: &'static LedgerPage,
     readers: Readers,
+    misses_read: Instant,
+    /// It was said that misses can't be read.
+    is_blind: bool,
     /// Calls that the self-test lost; taken when it is told.
     lost: Option<usize>,
 }
@@ -216,6 +223,7 @@ impl Attacher<'_> {
                 return end(&child);
             }
             self.answer(&child);
+            self.book_misses();
             for request in self.readers.reap() {
                 send(&child, &Reply::to(&request)); // it hung or failed: unreadable
             }
@@ -232,9 +240,8 @@ impl Attacher<'_> {
     }
 
     fn wait_for_work(&self, child: &Child, signals: &SignalFd) -> Result<(), LoaderError> {
-        let timeout = if self.readers.is_idle() { None } else { Some(READER_TICK) };
-        let timeout =
-            timeout.map_or(Ok(PollTimeout::NONE), PollTimeout::try_from).unwrap_or(PollTimeout::NONE);
+        let timeout = if self.readers.is_idle() { MISSES_TICK } else { READER_TICK };
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
         let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         if self.readers.has_room() {
             fds.push(PollFd::new(child.channel.as_fd(), PollFlags::POLLIN));
@@ -277,6 +284,23 @@ impl Attacher<'_> {
         }
     }
 
+    /// A probe that was interrupted on a CPU misses what happens there meanwhile: the kernel counts it by program.
+    fn book_misses(&mut self) {
+        if self.misses_read.elapsed() >= MISSES_TICK {
+            self.misses_read = Instant::now();
+            let programs = self.families.iter().flat_map(|family| family.programs());
+            let misses: Option<u64> = programs.map(|program| recursion_misses(program.as_raw_fd())).sum();
+            match misses {
+                Some(misses) => Ledger::over(self.ledger).book_reentrancy(misses),
+                None if !self.is_blind => {
+                    warn!("The kernel does not tell how many calls the probes missed");
+                    self.is_blind = true;
+                }
+                None => {}
+            }
+        }
+    }
+
     /// Once, when connections are accepted.
     fn tell_ready(&mut self) {
         if let Some(lost) = self.lost.take() {
@@ -306,6 +330,12 @@ impl Attacher<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// `recursion_misses` of a program, from the fdinfo of its fd: that needs no bpf(2).
+fn recursion_misses(program: i32) -> Option<u64> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{program}")).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?.trim().parse().ok()
 }
 
 fn run_iterator(link: &libbpf_rs::Link) -> std::io::Result<()> {

@@ -53,6 +53,7 @@ pub struct LedgerPage {
     acknowledged: AtomicU64,
     server_restarts: AtomicU64,
     control_collapsed: AtomicU64,
+    reentrancy: AtomicU64,
 }
 
 impl LedgerPage {
@@ -65,6 +66,7 @@ impl LedgerPage {
             acknowledged: AtomicU64::new(0),
             server_restarts: AtomicU64::new(0),
             control_collapsed: AtomicU64::new(0),
+            reentrancy: AtomicU64::new(0),
         }
     }
 
@@ -163,6 +165,17 @@ impl Ledger {
     #[must_use]
     pub fn control_collapsed(&self) -> u64 {
         load(&self.page.control_collapsed)
+    }
+
+    /// Calls that the kernel did not show to a probe, as the attacher read it.
+    pub fn book_reentrancy(&self, calls: u64) {
+        self.page.reentrancy.store(calls, Relaxed);
+    }
+
+    /// Calls that the kernel did not show to a probe, because the probe was interrupted on that CPU.
+    #[must_use]
+    pub fn reentrancy(&self) -> u64 {
+        load(&self.page.reentrancy)
     }
 
     /// By kind, for Status.

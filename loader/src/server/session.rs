@@ -168,7 +168,7 @@ impl<K: Kernel> Hub<K> {
             held_records: self.queue.held_records(),
             held_bytes: u64::try_from(self.queue.held_bytes()).unwrap_or(u64::MAX),
             kernel_submitted_records: slots[counter::DATA_SUBMITTED] + slots[counter::CONTROL_SUBMITTED],
-            kernel_dropped: kernel_dropped(&slots),
+            kernel_dropped: kernel_dropped(&slots, self.ledger.reentrancy()),
             payload_missing: payload_missing(&slots),
             captured_bytes: slots[counter::CAPTURED_BYTES],
             original_bytes: slots[counter::ORIGINAL_BYTES],
@@ -178,7 +178,7 @@ impl<K: Kernel> Hub<K> {
     }
 }
 
-fn kernel_dropped(slots: &[u64; counter::SLOTS]) -> Vec<Dropped> {
+fn kernel_dropped(slots: &[u64; counter::SLOTS], reentrancy: u64) -> Vec<Dropped> {
     let reasons = [
         ("ring_full", counter::DATA_RING_FULL),
         ("control_ring_full", counter::CONTROL_RING_FULL),
@@ -186,7 +186,9 @@ fn kernel_dropped(slots: &[u64; counter::SLOTS]) -> Vec<Dropped> {
         ("undecided", counter::UNDECIDED),
         ("silenced", counter::SILENCED),
     ];
-    reasons.map(|(reason, slot)| Dropped { reason: reason.to_owned(), records: slots[slot] }).into()
+    let counted = reasons.into_iter().map(|(reason, slot)| (reason, slots[slot]));
+    let all = counted.chain([("reentrancy", reentrancy)]);
+    all.map(|(reason, records)| Dropped { reason: reason.to_owned(), records }).collect()
 }
 
 fn payload_missing(slots: &[u64; counter::SLOTS]) -> Vec<Dropped> {

@@ -140,3 +140,25 @@ int BPF_PROG(fexit__inet6_sendmsg, struct socket *sock, struct msghdr *msg, __u6
 {
 	return on_call(sock, msg, 0, ret, DIRECTION_TX);
 }
+
+/*
+ * Before Linux 6.5 sendfile and splice pass this function, one page at a time (removed by dc97391e6610, "sock: Remove
+ * ->sendpage*() in favour of sendmsg(MSG_SPLICE_PAGES)"). Only lengths: the bytes never were in user memory.
+ */
+SEC("?fexit/inet_sendpage")
+int BPF_PROG(fexit__inet_sendpage, struct socket *sock, void *page, int offset, __u64 size, int flags, __s64 ret)
+{
+	struct sock *sk = sock->sk;
+	struct call call = { .sk = sk, .ret = ret, .direction = DIRECTION_TX };
+	struct buffer buf = {};
+	struct conn_state *conn;
+
+	if (!sk || !is_told(sk, ret, DIRECTION_TX))
+		return 0;
+	conn = begin_call(&call);
+	if (!conn)
+		return 0;
+	call.missing = MISSING_SENDFILE;
+	finish_call(&call, conn, &buf);
+	return 0;
+}

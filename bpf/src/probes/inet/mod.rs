@@ -1,6 +1,7 @@
 //! Family `inet`: bytes that cross TCP sockets, at the exit of `inet_{,6}_{recv,send}msg`.
 //!
-//! hooks  `fexit` of `inet_recvmsg`, `inet6_recvmsg`, `inet_sendmsg`, `inet6_sendmsg`
+//! hooks  `fexit` of `inet_recvmsg`, `inet6_recvmsg`, `inet_sendmsg`, `inet6_sendmsg`; before Linux 6.5 also of
+//!        `inet_sendpage`
 //! needs  Linux 5.11 (socket storage in tracing programs), BTF, fentry trampolines; `CAP_BPF`, `CAP_PERFMON`;
 //!        `bpf_probe_read_kernel`, so not under `lockdown=confidentiality`
 //! loses  calls that begin while the program itself was preempted on that CPU, on kernels that preempt
@@ -28,6 +29,11 @@ impl Family for Inet {
     }
 
     fn load(&self, options: &LoadOptions, maps: &mut SharedMaps) -> Result<Box<dyn Loaded>> {
-        load_payload_family!(skeleton::InetSkelBuilder, options, maps)
+        load_payload_family!(
+            skeleton::InetSkelBuilder,
+            options,
+            maps,
+            fexit__inet_sendpage on "inet_sendpage"
+        )
     }
 }

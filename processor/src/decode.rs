@@ -125,6 +125,7 @@ fn process(record: &Record<'_>, change: ProcessChange) -> Result<ProcessEvent, D
         parent: ProcessId { tgid: fixed.parent_tgid, start_ns: fixed.parent_start_ns },
         change,
         state: state(fixed.target_state)?,
+        comm: fixed.comm,
     })
 }
 

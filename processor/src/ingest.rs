@@ -8,7 +8,8 @@ use hyper_util::rt::TokioIo;
 use ratatosk_proto::v1::{ProcessorMessage, agent_client::AgentClient};
 use std::{
     path::{Path, PathBuf},
-    time::Duration,
+    pin::Pin,
+    time::{Duration, Instant},
 };
 use tokio::{net::UnixStream, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,6 +20,9 @@ use tracing::{info, warn};
 /// Wait before the next attempt; doubles up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// When asked to end: time for the last records to come from the kernel, and the most to wait for the loader's echo.
+const LAST_RECORDS: Duration = Duration::from_millis(150);
+const LAST_ECHO: Duration = Duration::from_millis(500);
 /// Requests that wait for the socket. What does not fit stays with the pipeline until the next message.
 const REQUESTS: usize = 1024;
 /// A batch has 256 KiB, a single record 20: this is room for another loader's idea of a batch.
@@ -77,15 +81,11 @@ pub async fn run(
     mut recorder: Option<&mut Recorder>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), IngestError> {
-    let mut shutdown = std::pin::pin!(shutdown);
+    let mut shutdown = Shutdown { signal: Box::pin(shutdown), asked: None };
     let mut backoff = Backoff::default();
     let mut is_told = false;
     loop {
-        let outcome = tokio::select! {
-            () = &mut shutdown => return Ok(()),
-            outcome = serve(socket, pipeline, recorder.as_deref_mut(), &mut backoff) => outcome,
-        };
-        match outcome? {
+        match serve(socket, pipeline, recorder.as_deref_mut(), &mut backoff, &mut shutdown).await? {
             End::Closed => return Ok(()),
             End::Lost(reason) if !is_told => {
                 info!(socket = %socket.display(), reason, "Waiting for the loader");
@@ -99,15 +99,39 @@ pub async fn run(
             }
         }
         tokio::select! {
-            () = &mut shutdown => return Ok(()),
+            () = shutdown.asked() => return Ok(()),
             () = tokio::time::sleep(backoff.next_wait()) => {}
         }
     }
 }
 
+/// Whether we were asked to end, and when.
+struct Shutdown<'a> {
+    signal: Pin<Box<dyn Future<Output = ()> + 'a>>,
+    asked: Option<Instant>,
+}
+
+impl Shutdown<'_> {
+    /// Comes back once we were asked to end.
+    async fn asked(&mut self) {
+        if self.asked.is_none() {
+            self.signal.as_mut().await;
+            self.asked = Some(Instant::now());
+        }
+    }
+
+    /// What came before the end was asked for is told, or has had its time.
+    fn is_over(&self, pipeline: &Pipeline) -> bool {
+        self.asked.is_some_and(|asked| {
+            let passed = asked.elapsed();
+            passed >= LAST_ECHO || (passed >= LAST_RECORDS && pipeline.is_settled())
+        })
+    }
+}
+
 /// How a connection ended.
 enum End {
-    /// Nobody reads our output any more.
+    /// We were asked to end, or nobody reads our output any more.
     Closed,
     /// It never stood.
     Lost(String),
@@ -120,6 +144,7 @@ async fn serve(
     pipeline: &mut Pipeline,
     mut recorder: Option<&mut Recorder>,
     backoff: &mut Backoff,
+    shutdown: &mut Shutdown<'_>,
 ) -> Result<End, IngestError> {
     let mut client = match connect(socket).await {
         Ok(client) => client,
@@ -132,8 +157,12 @@ async fn serve(
         Ok(response) => response.into_inner(),
         Err(status) => return refused(socket, status),
     };
-    loop {
-        match stream.message().await {
+    while !shutdown.is_over(pipeline) {
+        let received = tokio::select! {
+            received = stream.message() => received,
+            () = shutdown.asked(), if shutdown.asked.is_none() => continue,
+        };
+        match received {
             Ok(Some(message)) => {
                 *backoff = Backoff::default();
                 if let Some(recorder) = recorder.as_deref_mut() {
@@ -149,6 +178,7 @@ async fn serve(
             Err(status) => return refused(socket, status),
         }
     }
+    Ok(End::Closed)
 }
 
 async fn connect(socket: &Path) -> Result<AgentClient<tonic::transport::Channel>, tonic::transport::Error> {

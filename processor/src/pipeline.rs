@@ -108,6 +108,13 @@ impl Pipeline {
         }
     }
 
+    /// The same, on behalf of the machine called `host`: for a recording that was made elsewhere.
+    #[must_use]
+    pub fn on_host(mut self, host: String) -> Self {
+        self.discovery.rename_host(host);
+        self
+    }
+
     /// A connection to the loader stands: everything that was asked is asked again.
     pub fn connected(&mut self) {
         let processor_version = env!("CARGO_PKG_VERSION").to_owned();
@@ -169,9 +176,7 @@ impl Pipeline {
         let same_epoch =
             self.stream.as_ref().is_some_and(|s| s.epoch == hello.epoch && s.boot_id == hello.boot_id);
         if !same_epoch {
-            self.last_batch = 0;
-            // what the dead epoch had taken is told: its batches were booked there, and are not sent again
-            self.release(u64::MAX);
+            self.begin_epoch(hello);
         }
         tracing::info!(
             tier = hello.tier,
@@ -186,6 +191,25 @@ impl Pipeline {
             correlator: Correlator::new(self.key, hello.boot_id.clone()),
         });
         Ok(())
+    }
+
+    /// Another server: what it never echoed, its successor booked as lost, so it may not be told.
+    fn begin_epoch(&mut self, hello: &Hello) {
+        self.last_batch = 0;
+        self.to_acknowledge = None;
+        self.drop_pending("epoch_changed");
+        if self.stream.as_ref().is_some_and(|stream| stream.boot_id != hello.boot_id) {
+            // cookies, offsets and times of another boot mean nothing any more
+            self.connections.finish(&mut self.out);
+            self.out.exchanges.clear();
+            self.connections = Connections::new(Limits::default());
+        }
+    }
+
+    fn drop_pending(&mut self, reason: &'static str) {
+        let waiting = u64::try_from(self.pending.len()).unwrap_or(u64::MAX);
+        self.telemetry.spans_dropped("pending", reason, waiting);
+        self.pending.clear();
     }
 
     fn batch(&mut self, batch: &Batch) {
@@ -294,10 +318,13 @@ impl Pipeline {
 
     /// The processor ends, the loader goes on: only what the loader has forgotten may be told.
     pub fn shut_down(&mut self) {
-        let waiting = u64::try_from(self.pending.len()).unwrap_or(u64::MAX);
-        if waiting > 0 {
-            self.telemetry.spans_dropped("pending", "shutdown", waiting);
-        }
+        self.drop_pending("shutdown");
+    }
+
+    /// Nothing waits for the loader's echo.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.pending.is_empty()
     }
 }
 

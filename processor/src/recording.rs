@@ -66,6 +66,8 @@ pub struct Header {
     pub key: IdKey,
     /// What was observed.
     pub selection: Selection,
+    /// Name of the machine: part of `service.instance.id`.
+    pub host: String,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -74,13 +76,15 @@ struct HeaderJson {
     open_ports: Vec<(u16, u16)>,
     executables: Vec<String>,
     pids: Vec<u32>,
+    #[serde(default)]
+    host: String,
 }
 
 impl From<&Header> for HeaderJson {
     fn from(header: &Header) -> Self {
         let Selection { open_ports, executables, pids } = header.selection.clone();
         let open_ports = open_ports.into_iter().map(|range| (range.first, range.last)).collect();
-        Self { key: header.key, open_ports, executables, pids }
+        Self { key: header.key, open_ports, executables, pids, host: header.host.clone() }
     }
 }
 
@@ -89,7 +93,7 @@ impl From<HeaderJson> for Header {
         let ports = json.open_ports.into_iter();
         let open_ports = ports.map(|(first, last)| PortRange { first, last }).collect();
         let selection = Selection { open_ports, executables: json.executables, pids: json.pids };
-        Self { key: json.key, selection }
+        Self { key: json.key, selection, host: json.host }
     }
 }
 
@@ -211,7 +215,11 @@ mod tests {
 
     fn header() -> Header {
         let open_ports = vec![PortRange { first: 80, last: 90 }];
-        Header { key: [7; 16], selection: Selection { open_ports, pids: vec![1], ..Selection::default() } }
+        Header {
+            key: [7; 16],
+            selection: Selection { open_ports, pids: vec![1], ..Selection::default() },
+            host: "h".into(),
+        }
     }
 
     fn tick(watermark_ktime_ns: u64) -> LoaderMessage {

@@ -82,7 +82,8 @@ fn observe(args: &RunArgs, recording: Option<&Path>) -> Result<(), RunError> {
         config.socket.clone_from(socket);
     }
     let key = draw_key()?;
-    let header = Header { key, selection: config.selection.clone() };
+    let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
+    let header = Header { key, selection: config.selection.clone(), host };
     let mut recorder = recording.map(|path| Recorder::create(path, &header)).transpose()?;
     let telemetry = Telemetry::new();
     let mut pipeline = pipeline(&config, key, &telemetry)?;
@@ -109,7 +110,8 @@ fn replay(file: &Path, printer: Option<TracePrinterArg>) -> Result<(), RunError>
         config.trace_printer = TracePrinter::Text;
     }
     config.prometheus = None;
-    let mut pipeline = pipeline(&config, player.header.key, &Telemetry::new())?;
+    let mut pipeline =
+        pipeline(&config, player.header.key, &Telemetry::new())?.on_host(player.header.host.clone());
     let outcome = play(&mut player, &mut pipeline);
     pipeline.finish();
     outcome

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::model::{KtimeNs, ProcessChange, ProcessEvent, ProcessId, ProcessInfo, Service};
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use ratatosk_abi::TargetState;
 use ratatosk_proto::v1::{Decide, Scope, Verdict};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -41,6 +41,10 @@ pub struct Discovery {
     matcher: Matcher,
     host: String,
     processes: HashMap<ProcessId, Process, RandomState>,
+    /// Which process a selected pid meant: the first one that had it.
+    pid_owners: HashMap<u32, u64, RandomState>,
+    /// Cookies of listening sockets, so that the end of any other socket costs one look.
+    listening: HashSet<u64, RandomState>,
     /// What was known before the snapshot that is being read.
     before: HashMap<ProcessId, Process, RandomState>,
     in_snapshot: bool,
@@ -49,10 +53,11 @@ pub struct Discovery {
 }
 
 impl Process {
-    fn selects(&self, id: ProcessId, matcher: &Matcher) -> bool {
+    /// `owns_pid`: no earlier process had this pid.
+    fn selects(&self, id: ProcessId, matcher: &Matcher, owns_pid: bool) -> bool {
         let ports: Vec<u16> = self.listeners.iter().map(|(_, port)| *port).collect();
         let facts = Facts { tgid: id.tgid, exe: self.exe.as_deref(), ports: &ports };
-        !self.is_own && matcher.selects(&facts)
+        !self.is_own && (owns_pid || !matcher.is_by_pid()) && matcher.selects(&facts)
     }
 
     fn name(&self) -> String {
@@ -70,11 +75,18 @@ impl Discovery {
             matcher,
             host,
             processes: HashMap::with_hasher(RandomState::default()),
+            pid_owners: HashMap::with_hasher(RandomState::default()),
+            listening: HashSet::with_hasher(RandomState::default()),
             before: HashMap::with_hasher(RandomState::default()),
             in_snapshot: false,
             wishes: VecDeque::new(),
             overflows: 0,
         }
+    }
+
+    /// Another name for the machine.
+    pub fn rename_host(&mut self, host: String) {
+        self.host = host;
     }
 
     /// A stream begins: what was asked before is asked again.
@@ -103,8 +115,9 @@ impl Discovery {
     /// Whether this very process is selected.
     #[must_use]
     pub fn is_selected(&self, id: ProcessId) -> bool {
-        let known = self.processes.get(&id).or_else(|| self.before.get(&id));
-        known.is_some_and(|process| process.is_selected)
+        // within a snapshot, what was announced again is decided about at its end
+        let known = [self.processes.get(&id), self.before.get(&id)];
+        known.into_iter().flatten().any(|process| process.is_selected)
     }
 
     /// What telemetry says about a process.
@@ -179,6 +192,12 @@ impl Discovery {
         }
     }
 
+    /// Whether the pid of `id` means this very process.
+    fn owns_pid(&mut self, id: ProcessId) -> bool {
+        self.matcher.names_pid(id.tgid)
+            && *self.pid_owners.entry(id.tgid).or_insert(id.start_ns) == id.start_ns
+    }
+
     fn entry(&mut self, event: &ProcessEvent) -> Option<&mut Process> {
         if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&event.process) {
             self.overflows += 1;
@@ -187,6 +206,7 @@ impl Discovery {
         let process = self.processes.entry(event.process).or_default();
         process.parent_tgid = event.parent.tgid;
         process.is_own = event.state == TargetState::Own;
+        process.comm = short_name(event.comm);
         Some(process)
     }
 
@@ -196,7 +216,6 @@ impl Discovery {
         if let Some(process) = self.entry(event) {
             process.is_selected = parent.is_selected && !process.is_own;
             process.exe = parent.exe;
-            process.comm = parent.comm;
         }
     }
 
@@ -212,29 +231,31 @@ impl Discovery {
 
     /// What the loader could read about a process.
     pub fn info(&mut self, info: &ProcessInfo<'_>) {
+        let owns_pid = self.owns_pid(info.process);
         let Some(process) = self.processes.get_mut(&info.process) else { return };
         let is_worker = process.is_selected && process.handle.is_none() && process.exe.is_some();
         process.handle = Some(info.handle);
         process.exe = info.exe.map(|bytes| exe_path(&String::from_utf8_lossy(bytes)));
-        process.comm =
-            info.comm.split(|byte| *byte == 0).next().map(String::from_utf8_lossy).unwrap_or_default().into();
+        process.comm = short_name(info.comm);
         process.is_own |= info.state == TargetState::Own;
         process.service = None;
         // a worker stays what its parent was when it was forked
         if !is_worker {
-            process.is_selected = process.selects(info.process, &self.matcher);
+            process.is_selected = process.selects(info.process, &self.matcher, owns_pid);
         }
         self.ask(info.process);
     }
 
     /// A process listens on `port`, by the socket `cookie`.
     pub fn listen(&mut self, id: ProcessId, cookie: u64, port: u16) {
+        let owns_pid = self.owns_pid(id);
         let Some(process) = self.processes.get_mut(&id) else { return };
+        self.listening.insert(cookie);
         if process.listeners.len() < MAX_PORTS && !process.listeners.iter().any(|(known, _)| *known == cookie)
         {
             process.listeners.push((cookie, port));
         }
-        if !process.is_selected && process.selects(id, &self.matcher) {
+        if !process.is_selected && process.selects(id, &self.matcher, owns_pid) {
             process.is_selected = true;
             self.ask(id);
         }
@@ -242,6 +263,9 @@ impl Discovery {
 
     /// A listening socket is gone. Who was selected by it stays so: its connections live on.
     pub fn unlisten(&mut self, cookie: u64) {
+        if !self.listening.remove(&cookie) {
+            return;
+        }
         for process in self.processes.values_mut() {
             process.listeners.retain(|(known, _)| *known != cookie);
         }
@@ -268,6 +292,11 @@ impl Discovery {
         self.processes
             .retain(|_, process| process.exited.is_none_or(|exited| exited.after(GRACE) >= watermark));
     }
+}
+
+fn short_name(comm: [u8; 16]) -> String {
+    let name = comm.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(name).into_owned()
 }
 
 /// The kernel marks the path of a file that was unlinked.

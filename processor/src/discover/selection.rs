@@ -58,6 +58,18 @@ impl Matcher {
             && (pids.is_empty() || pids.contains(&facts.tgid))
     }
 
+    /// A pid is among the criteria.
+    #[must_use]
+    pub const fn is_by_pid(&self) -> bool {
+        !self.selection.pids.is_empty()
+    }
+
+    /// This pid is named.
+    #[must_use]
+    pub fn names_pid(&self, tgid: u32) -> bool {
+        self.selection.pids.contains(&tgid)
+    }
+
     /// Only executables decide: then a decision holds for every process of an executable.
     #[must_use]
     pub const fn is_by_executable(&self) -> bool {

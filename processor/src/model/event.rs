@@ -132,6 +132,8 @@ pub struct ProcessEvent {
     pub change: ProcessChange,
     /// What the probe does with it now.
     pub state: TargetState,
+    /// Short name, NUL-terminated.
+    pub comm: [u8; 16],
 }
 
 /// What the loader could read about a process. Bytes of another process: nothing about them is to be trusted.

@@ -4,6 +4,7 @@
 
 use ratatosk::{
     config::{PortRange, Selection},
+    correlate::IdKey,
     discover::Matcher,
     export::Exporter,
     model::Span,
@@ -67,9 +68,14 @@ pub struct Bench {
 impl Bench {
     /// Stages without state.
     pub fn new(selection: Selection) -> Self {
+        Self::with_key(selection, [7; 16])
+    }
+
+    /// The same, with ids under `key`.
+    pub fn with_key(selection: Selection, key: IdKey) -> Self {
         let (spans, telemetry) = (Collector::default(), Telemetry::new());
         let matcher = Matcher::new(selection).expect("patterns are valid");
-        let pipeline = Pipeline::new(matcher, [7; 16], vec![Box::new(spans.clone())], telemetry.clone());
+        let pipeline = Pipeline::new(matcher, key, vec![Box::new(spans.clone())], telemetry.clone());
         Self { pipeline, spans, telemetry }
     }
 

@@ -208,6 +208,15 @@ fn spans_that_the_loader_never_lets_go_are_bounded_and_counted() {
 }
 
 #[test]
+fn a_call_of_no_bytes_at_a_place_that_was_seen_changes_nothing() {
+    let (mut bench, mut wire) = (observing(), Wire::new(5, SERVER));
+    let mut behind = wire.clone();
+    let said = Records::at(10).request(&mut wire, "/a").call(&mut behind, Direction::Rx, b"");
+    bench.send(batch(2, 2, &said.response(&mut wire).exchange(&mut wire, "/b")));
+    assert_eq!(bench.spans.paths(), ["/a", "/b"]);
+}
+
+#[test]
 fn at_the_end_only_what_the_loader_has_forgotten_is_told() {
     let (mut bench, mut wire) = (observing(), Wire::new(5, SERVER));
     bench.send(batch(2, 0, &Records::at(10).exchange(&mut wire, "/a")));

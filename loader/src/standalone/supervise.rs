@@ -198,23 +198,26 @@ fn watch(signals: &Signals, sides: &mut [Side]) -> u8 {
     }
 }
 
-/// Ends what still runs. A second Ctrl-C changes nothing: the bound is [`GRACE`].
+/// Ends what still runs, the later ones first: the processor takes leave of a loader that still answers. A second Ctrl-C
+/// changes nothing: the bound is [`GRACE`].
 fn stop(signals: &Signals, sides: &mut [Side]) {
     let deadline = Instant::now() + GRACE;
-    sides.iter().for_each(|side| side.signal(Signal::SIGTERM));
-    loop {
-        let is_over = !sides.iter_mut().any(Side::is_running);
-        let left = deadline.saturating_duration_since(Instant::now());
-        if is_over {
-            return;
-        }
-        if left.is_zero() {
-            break;
-        }
-        signals.wait(Some(left));
+    for side in sides.iter_mut().rev() {
+        side.signal(Signal::SIGTERM);
+        wait_for_end(signals, side, deadline);
     }
     for side in sides {
         kill_side(side);
+    }
+}
+
+fn wait_for_end(signals: &Signals, side: &mut Side, deadline: Instant) {
+    while side.is_running() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        signals.wait(Some(left));
     }
 }
 

@@ -83,5 +83,11 @@ pub fn all(config: &Config, telemetry: &Telemetry) -> Result<Vec<BoxedExporter>,
     ALL.iter().filter_map(|create| create(config, telemetry).transpose()).collect()
 }
 
+/// What the JSON trace printer writes for `spans`: one line each.
+#[must_use]
+pub fn json(spans: &[Span]) -> String {
+    print::json(spans)
+}
+
 #[cfg(test)]
 pub(crate) mod samples;

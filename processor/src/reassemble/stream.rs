@@ -144,7 +144,8 @@ impl Stream {
             hand_on(&Segment { time, process, offset: self.next, bytes: &[], hole: gap, hole_reason });
         }
         let known = self.next.saturating_sub(offset);
-        if known >= len && len > 0 {
+        // a call of no bytes behind what is known is a repetition, too
+        if known > 0 && known >= len {
             return;
         }
         let skip = usize::try_from(known).unwrap_or(usize::MAX);

@@ -25,6 +25,13 @@ pub(super) fn create(config: &Config, telemetry: &Telemetry) -> Result<Option<Bo
         .map(|format| -> BoxedExporter { Box::new(Printer::new(format, out, telemetry.clone())) }))
 }
 
+/// The lines of [`TracePrinter::Json`].
+pub(super) fn json(spans: &[Span]) -> String {
+    let mut out = String::new();
+    spans.iter().for_each(|span| json::append(&mut out, span, false));
+    out
+}
+
 /// How a span becomes text.
 enum Format {
     Text { is_coloured: bool },

@@ -57,6 +57,12 @@ impl Server {
         Self::script("python/raw_server.py")
     }
 
+    /// A server that listens and then forks three workers, each of which accepts.
+    #[must_use]
+    pub fn prefork() -> Self {
+        Self::script("python/prefork_server.py")
+    }
+
     /// Rows of its log whose path begins with `prefix`, sorted, once there are `count`.
     #[must_use]
     pub fn rows(&self, prefix: &str, count: usize) -> Vec<Row> {

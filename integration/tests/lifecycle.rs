@@ -185,3 +185,20 @@ fn the_agent_never_observes_itself() {
     assert_eq!(of_agent.count(), 0);
     agent.stop();
 }
+
+#[test]
+fn forked_workers_are_observed_as_their_parent() {
+    let Some(_machine) = guard("forked_workers_are_observed_as_their_parent") else { return };
+    // once the workers exist before the agent, once they are forked while it looks
+    let early = Server::prefork();
+    let agent = Agent::start(&Options::default());
+    let late = Server::prefork();
+    for (server, prefix) in [(&early, "/early/"), (&late, "/late/")] {
+        agent.wait_until_observing(asks(server));
+        for number in 0..30 {
+            server.connect().ask("GET", &format!("{prefix}{number}"), 0).unwrap();
+        }
+        assert_eq!(agent.server_rows(prefix, 30), server.rows(prefix, 30));
+    }
+    agent.stop();
+}

@@ -23,6 +23,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// When asked to end: time for the last records to come from the kernel, and the most to wait for the loader's echo.
 const LAST_RECORDS: Duration = Duration::from_millis(150);
 const LAST_ECHO: Duration = Duration::from_millis(500);
+/// A socket that may not be opened can be one that a starting loader is about to replace, or to complain of.
+const DENIED: Duration = Duration::from_secs(5);
 /// Requests that wait for the socket. What does not fit stays with the pipeline until the next message.
 const REQUESTS: usize = 1024;
 /// A batch has 256 KiB, a single record 20: this is room for another loader's idea of a batch.
@@ -84,6 +86,7 @@ pub async fn run(
     let mut shutdown = Shutdown { signal: Box::pin(shutdown), asked: None };
     let mut backoff = Backoff::default();
     let mut is_told = false;
+    let mut denied: Option<Instant> = None;
     loop {
         match serve(socket, pipeline, recorder.as_deref_mut(), &mut backoff, &mut shutdown).await? {
             End::Closed => return Ok(()),
@@ -92,10 +95,12 @@ pub async fn run(
                 is_told = true;
             }
             End::Lost(_) => {}
+            End::Denied if denied.get_or_insert_with(Instant::now).elapsed() < DENIED => {}
+            End::Denied => return Err(IngestError::Permission(socket.to_owned())),
             End::Broken(status) => {
                 warn!(message = status.message(), "The line to the loader broke");
                 pipeline.disconnected();
-                is_told = false;
+                (is_told, denied) = (false, None);
             }
         }
         tokio::select! {
@@ -135,6 +140,8 @@ enum End {
     Closed,
     /// It never stood.
     Lost(String),
+    /// It never stood: the socket is not ours to use.
+    Denied,
     /// It stood.
     Broken(Status),
 }
@@ -148,7 +155,7 @@ async fn serve(
 ) -> Result<End, IngestError> {
     let mut client = match connect(socket).await {
         Ok(client) => client,
-        Err(error) => return lost(socket, &error),
+        Err(error) => return Ok(lost(&error)),
     };
     let (requests, to_send) = mpsc::channel(REQUESTS);
     pipeline.connected();
@@ -195,19 +202,16 @@ async fn connect(socket: &Path) -> Result<AgentClient<tonic::transport::Channel>
     Ok(AgentClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES))
 }
 
-/// What can't change by waiting is an error.
-fn lost(socket: &Path, error: &tonic::transport::Error) -> Result<End, IngestError> {
+fn lost(error: &tonic::transport::Error) -> End {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = cause {
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            return match io.kind() {
-                std::io::ErrorKind::PermissionDenied => Err(IngestError::Permission(socket.to_owned())),
-                _ => Ok(End::Lost(io.to_string())),
-            };
+            let is_denied = io.kind() == std::io::ErrorKind::PermissionDenied;
+            return if is_denied { End::Denied } else { End::Lost(io.to_string()) };
         }
         cause = error.source();
     }
-    Ok(End::Lost(error.to_string()))
+    End::Lost(error.to_string())
 }
 
 fn refused(socket: &Path, status: Status) -> Result<End, IngestError> {

@@ -154,6 +154,12 @@ impl Processes {
         handle
     }
 
+    /// Ports that a process listens on.
+    pub fn ports_of(&self, tgid: u32) -> impl Iterator<Item = u16> + '_ {
+        let own = self.listening.range((tgid, 0)..=(tgid, u64::MAX));
+        own.filter_map(|(tgid, cookie)| Some(self.listeners.get(&(*cookie, *tgid))?.record.sock.local_port))
+    }
+
     /// A process ended: it and its listeners are forgotten.
     pub fn exit(&mut self, tgid: u32) -> Option<Process> {
         let sockets: Vec<u64> =

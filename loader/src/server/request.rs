@@ -87,9 +87,13 @@ impl<K: Kernel> Hub<K> {
             Verdict::Ignore => TargetState::Ignored,
             Verdict::Unspecified => return self.complain("unknown_verdict", decide.handle),
         };
+        let is_matched = self.is_matched_by_port(decide.handle);
         let Some(process) = self.processes.get_mut(decide.handle) else {
             return self.unknown_handle(decide.handle);
         };
+        if state == TargetState::Ignored && is_matched {
+            return; // it listened after the processor looked: a port that decides alone overrides this
+        }
         if state == TargetState::Observed && !self.policy.permits(process) {
             return self.complain("denied_by_policy", decide.handle);
         }
@@ -97,6 +101,12 @@ impl<K: Kernel> Hub<K> {
             let decision = exe_decision(process, state);
             self.kernel.remember_exe(decision);
         }
+    }
+
+    fn is_matched_by_port(&self, handle: u64) -> bool {
+        let Some(process) = self.processes.get(handle) else { return false };
+        let wanted = |port| self.targets.wanted_by(port) == Some(TargetState::Observed);
+        self.processes.ports_of(process.tgid()).any(wanted)
     }
 
     fn unknown_handle(&mut self, handle: u64) {

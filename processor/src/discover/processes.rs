@@ -29,6 +29,8 @@ struct Process {
     /// By the listening socket's cookie.
     listeners: Vec<(u64, u16)>,
     is_selected: bool,
+    /// Forked before our eyes, and it runs its parent's executable still.
+    is_forked: bool,
     is_own: bool,
     asked: Option<(u64, Verdict)>,
     exited: Option<KtimeNs>,
@@ -215,6 +217,7 @@ impl Discovery {
         let parent = self.processes.get(&event.parent).cloned().unwrap_or_default();
         if let Some(process) = self.entry(event) {
             process.is_selected = parent.is_selected && !process.is_own;
+            process.is_forked = true;
             process.exe = parent.exe;
         }
     }
@@ -223,6 +226,7 @@ impl Discovery {
     fn executed(&mut self, event: &ProcessEvent) {
         if let Some(process) = self.entry(event) {
             process.is_selected = event.state == TargetState::Observed;
+            process.is_forked = false;
             process.exe = None;
             process.handle = None;
             process.service = None;
@@ -233,7 +237,7 @@ impl Discovery {
     pub fn info(&mut self, info: &ProcessInfo<'_>) {
         let owns_pid = self.owns_pid(info.process);
         let Some(process) = self.processes.get_mut(&info.process) else { return };
-        let is_worker = process.is_selected && process.handle.is_none() && process.exe.is_some();
+        let is_worker = process.is_selected && process.is_forked;
         process.handle = Some(info.handle);
         process.exe = info.exe.map(|bytes| exe_path(&String::from_utf8_lossy(bytes)));
         process.comm = short_name(info.comm);

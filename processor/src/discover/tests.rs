@@ -192,3 +192,27 @@ fn who_ended_is_forgotten_after_its_last_bytes_can_have_come() {
     discovery.retire(KtimeNs(60_000_000_000));
     assert!(!discovery.is_selected(SHOP));
 }
+
+#[test]
+fn a_worker_that_was_forked_before_anything_was_read_stays_a_worker() {
+    const WORKER: ProcessId = ProcessId { tgid: 43, start_ns: 8 };
+    let mut discovery = discovery(ports(80, 80));
+    discovery.process(&event(SHOP, PARENT, ProcessChange::Executed));
+    discovery.listen(SHOP, 1, 80);
+    discovery.process(&event(WORKER, SHOP, ProcessChange::Forked));
+    discovery.info(&info(WORKER, 2, "/usr/sbin/nginx"));
+    discovery.info(&info(SHOP, 1, "/usr/sbin/nginx"));
+    assert!(discovery.is_selected(WORKER) && discovery.is_selected(SHOP));
+    let asked: Vec<_> =
+        decisions(&mut discovery).into_iter().map(|(handle, verdict, _)| (handle, verdict)).collect();
+    assert_eq!(asked, [(2, Verdict::Observe), (1, Verdict::Observe)]);
+}
+
+#[test]
+fn a_pid_means_the_first_process_that_had_it() {
+    let reused = ProcessId { start_ns: SHOP.start_ns + 1, ..SHOP };
+    let mut discovery = discovery(Selection { pids: vec![SHOP.tgid], ..Selection::default() });
+    announce(&mut discovery, SHOP, 1, "/bin/shop", None);
+    announce(&mut discovery, reused, 2, "/bin/other", None);
+    assert!(discovery.is_selected(SHOP) && !discovery.is_selected(reused));
+}

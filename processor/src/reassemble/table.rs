@@ -42,6 +42,8 @@ struct Connection {
 #[derive(Debug)]
 pub struct Connections {
     by_cookie: HashMap<u64, Connection, RandomState>,
+    /// Closes that overtook all data of their connection: a short one lives between two drains of the rings.
+    closed_early: HashMap<u64, Close, RandomState>,
     limits: Limits,
 }
 
@@ -92,7 +94,8 @@ impl Connections {
     /// An empty table.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { by_cookie: HashMap::with_hasher(RandomState::default()), limits }
+        let by_cookie = HashMap::with_hasher(RandomState::default());
+        Self { by_cookie, closed_early: HashMap::with_hasher(RandomState::default()), limits }
     }
 
     /// Connections at hand.
@@ -128,11 +131,15 @@ impl Connections {
         if let Some(connection) = self.by_cookie.get_mut(&close.socket.cookie) {
             connection.closing = Some(*close);
             self.end_if_drained(close.socket.cookie, out);
+        } else if close.tx_end.kind != OffsetKind::None && self.closed_early.len() < self.limits.connections {
+            // beyond that many, such a connection is ended by being idle, as one whose close was lost
+            self.closed_early.insert(close.socket.cookie, *close);
         }
     }
 
     /// Stream time went on to `now`.
     pub fn advance(&mut self, now: KtimeNs, out: &mut Output) {
+        self.closed_early.retain(|_, close| now.since(close.time) < CLOSE_WAIT);
         self.by_cookie.retain(|_, connection| {
             connection.advance(now, out);
             let is_over = connection.closing.is_some_and(|close| now.since(close.time) >= CLOSE_WAIT);
@@ -155,7 +162,11 @@ impl Connections {
         if self.by_cookie.len() >= self.limits.connections && !self.by_cookie.contains_key(&cookie) {
             self.evict(out);
         }
-        self.by_cookie.entry(cookie).or_insert_with(|| Connection::new(chunk))
+        let closed_early = &mut self.closed_early;
+        self.by_cookie.entry(cookie).or_insert_with(|| {
+            let closing = closed_early.remove(&cookie);
+            Connection { closing, ..Connection::new(chunk) }
+        })
     }
 
     fn evict(&mut self, out: &mut Output) {

@@ -122,6 +122,15 @@ impl Framer {
         }
     }
 
+    /// The direction ended within a head: only a first line that is whole says anything.
+    pub fn end_head(&mut self, reason: Incomplete, sink: &mut impl Sink) {
+        match std::mem::take(&mut self.state) {
+            State::Head(kept) if kept.bytes.contains(&b'\n') => self.cut_head(&kept, reason, sink),
+            State::Head(_) => {}
+            other => self.state = other,
+        }
+    }
+
     /// Goes over `segment`.
     pub fn push(&mut self, segment: &Segment<'_>, sink: &mut impl Sink) {
         let mut rest = *segment;

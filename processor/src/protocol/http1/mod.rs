@@ -6,6 +6,8 @@
 
 mod body;
 mod framer;
+#[cfg(test)]
+mod ladder;
 mod pairing;
 mod parse;
 pub mod span;
@@ -17,10 +19,14 @@ use crate::model::{Direction, EndedBy, Incomplete, KtimeNs, Role, Socket};
 use framer::{Framer, Side};
 use pairing::{Pairing, Pairs};
 use parse::Looks;
+use std::time::Duration;
 
 /// Runs of bytes that were neither request nor response before a connection is left alone: a late start may hit the
 /// middle of a few bodies.
 const MAX_STRAYS: u32 = 8;
+
+/// When a connection that was left alone is looked at again: its pool may have given it to another protocol.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// One connection.
 #[derive(Debug)]
@@ -36,8 +42,8 @@ enum State {
     /// Who asks is not known yet.
     Unknown,
     Http(Box<Http>),
-    /// Not HTTP/1, or not any more.
-    Opaque,
+    /// Not HTTP/1: looked at again after a while, `None` if it surely is something else from here on.
+    Opaque(Option<KtimeNs>),
 }
 
 #[derive(Debug)]
@@ -65,26 +71,32 @@ impl Session {
     /// Bytes crossed.
     pub fn data(&mut self, direction: Direction, segment: &Segment<'_>, out: &mut Output) {
         self.last = self.last.max(segment.time);
+        if matches!(self.state, State::Opaque(Some(until)) if segment.time >= until) {
+            (self.state, self.strays) = (State::Unknown, 0);
+        }
         if matches!(self.state, State::Unknown) {
             self.detect(direction, segment);
         }
         if let State::Http(http) = &mut self.state {
             http.data(direction, segment, out);
             if http.pairing.is_over() || self.strays + http.pairing.strays() > MAX_STRAYS {
+                let until = (!http.pairing.is_over()).then(|| segment.time.after(LOOK_AGAIN));
                 http.close(EndedBy::Close, Incomplete::Invalid, out);
-                self.state = State::Opaque;
+                self.state = State::Opaque(until);
             }
         }
     }
 
     fn detect(&mut self, direction: Direction, segment: &Segment<'_>) {
-        let role = match (parse::looks(segment.bytes), direction) {
+        // empty lines before a message are tolerated (RFC 9112 2.2)
+        let blank = segment.bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let role = match (parse::looks(segment.bytes.get(blank..).unwrap_or_default()), direction) {
             (Looks::Request, Direction::Rx) | (Looks::Response, Direction::Tx) => Role::Server,
             (Looks::Request, Direction::Tx) | (Looks::Response, Direction::Rx) => Role::Client,
             (Looks::Neither, _) => {
                 self.strays += 1;
                 if self.strays > MAX_STRAYS {
-                    self.state = State::Opaque;
+                    self.state = State::Opaque(Some(segment.time.after(LOOK_AGAIN)));
                 }
                 return;
             }
@@ -113,7 +125,7 @@ impl Session {
         if let State::Http(http) = &mut self.state {
             http.close(EndedBy::Close, reason, out);
         }
-        self.state = State::Opaque;
+        self.state = State::Opaque(None);
     }
 }
 
@@ -185,7 +197,7 @@ impl Http {
                 pairs.end_request();
             }
             Side::Responses => {
-                self.responses.give_up_head_if_begun(Incomplete::CaptureCut, &mut pairs);
+                self.responses.end_head(Incomplete::CaptureCut, &mut pairs);
                 pairs.end_response(EndedBy::Close);
             }
         }
@@ -202,7 +214,7 @@ impl Http {
     fn close(&mut self, how: EndedBy, reason: Incomplete, out: &mut Output) {
         let mut pairs = Pairs { pairing: &mut self.pairing, out };
         self.requests.give_up_head_if_begun(Incomplete::Invalid, &mut pairs);
-        self.responses.give_up_head_if_begun(Incomplete::CaptureCut, &mut pairs);
+        self.responses.end_head(Incomplete::CaptureCut, &mut pairs);
         pairs.close(how, reason);
     }
 }

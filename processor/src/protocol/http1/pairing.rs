@@ -275,13 +275,12 @@ impl Pairs<'_> {
         };
         let fields = parse::fields(reader);
         let body = if head.cut.is_some() { Body::Cut } else { request_body(&fields) };
+        if self.pairing.pending.len() >= MAX_PENDING {
+            self.pairing.suspect = self.pairing.suspect.or(Some(Incomplete::Evicted));
+        }
         if self.pairing.suspect.is_some() {
             self.hide_request();
             return Some(body);
-        }
-        if self.pairing.pending.len() >= MAX_PENDING {
-            self.drop_pending(Incomplete::Evicted);
-            self.pairing.suspect = Some(Incomplete::Evicted);
         }
         self.pairing.is_pipelined |= !self.pairing.pending.is_empty();
         self.pairing.open = Open::Known;

@@ -2,6 +2,10 @@
 
 use super::known::{self, PREFIXES};
 use super::{ConfigError, MAX_SHOWN};
+use figment::{
+    Figment, Metadata, Profile, Provider,
+    value::{Dict, Map, Value},
+};
 use std::{collections::BTreeMap, ffi::OsString, fmt};
 
 /// Something odd about the settings that is no reason to stop.
@@ -59,10 +63,30 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
 }
 
+/// The variables with one prefix, as a layer of settings: its name is the prefix, its keys are what follows.
+struct Prefixed<'a> {
+    prefix: &'static str,
+    set: &'a BTreeMap<String, String>,
+}
+
+impl Provider for Prefixed<'_> {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.prefix)
+    }
+
+    fn data(&self) -> figment::Result<Map<Profile, Dict>> {
+        let own = self.set.iter().filter_map(|(name, value)| Some((name.strip_prefix(self.prefix)?, value)));
+        let dict: Dict = own.map(|(name, value)| (name.to_owned(), Value::from(value.as_str()))).collect();
+        Ok(Profile::Default.collect(dict))
+    }
+}
+
 /// Variables of ours, and what was said about them.
 #[derive(Debug)]
 pub(super) struct Environment {
     set: BTreeMap<String, String>,
+    /// One layer a prefix, the one that counts on top.
+    layers: Figment,
     warnings: Vec<Warning>,
 }
 
@@ -74,7 +98,9 @@ impl Environment {
             .filter(|(_, value)| !value.is_empty())
             .collect();
         let warnings = set.keys().filter_map(|name| known::judge(name)).collect();
-        Self { set, warnings }
+        let layer = |layers: Figment, prefix: &&'static str| layers.merge(Prefixed { prefix, set: &set });
+        let layers = PREFIXES.iter().rev().fold(Figment::new(), layer);
+        Self { set, layers, warnings }
     }
 
     /// The value of a variable of Beyla, by the name without prefix.
@@ -84,17 +110,19 @@ impl Environment {
         parse: impl Fn(&str) -> Result<T, String>,
         allowed: &'static str,
     ) -> Result<Option<T>, ConfigError> {
-        let found: Vec<String> = PREFIXES
-            .iter()
-            .map(|prefix| format!("{prefix}{name}"))
-            .filter(|n| self.set.contains_key(n))
-            .collect();
-        if let [used, ignored] = found.as_slice()
-            && self.set.get(used) != self.set.get(ignored)
-        {
-            self.warnings.push(Warning::Overridden { used: used.clone(), ignored: ignored.clone() });
+        let Some(used) = self.source_of(name) else { return Ok(None) };
+        for ignored in PREFIXES.map(|prefix| format!("{prefix}{name}")) {
+            if self.set.get(&ignored).is_some_and(|value| self.set.get(&used) != Some(value)) {
+                self.warnings.push(Warning::Overridden { used: used.clone(), ignored });
+            }
         }
-        found.first().map_or(Ok(None), |variable| self.plain(variable, parse, allowed))
+        self.plain(&used, parse, allowed)
+    }
+
+    /// The whole name of the variable that counts.
+    fn source_of(&self, name: &str) -> Option<String> {
+        let layer = self.layers.find_metadata(name)?;
+        Some(format!("{}{name}", layer.name))
     }
 
     /// The value of a variable by its whole name.
@@ -115,11 +143,7 @@ impl Environment {
 
     /// The whole name under which a variable of Beyla was found, else the one that we would advise.
     pub(super) fn name_of(&self, name: &str) -> String {
-        PREFIXES
-            .iter()
-            .map(|prefix| format!("{prefix}{name}"))
-            .find(|n| self.set.contains_key(n))
-            .unwrap_or_else(|| format!("BEYLA_{name}"))
+        self.source_of(name).unwrap_or_else(|| format!("BEYLA_{name}"))
     }
 
     pub(super) fn into_warnings(self) -> Vec<Warning> {

@@ -34,6 +34,8 @@ pub struct Session {
     socket: Socket,
     state: State,
     strays: u32,
+    /// While who asks is not known: the direction of bytes that told nothing. What follows in it is mid-turn.
+    unclear: Option<Direction>,
     last: KtimeNs,
 }
 
@@ -59,7 +61,7 @@ impl Session {
     /// A connection of which nothing was seen yet.
     #[must_use]
     pub const fn new(socket: Socket) -> Self {
-        Self { socket, state: State::Unknown, strays: 0, last: KtimeNs(0) }
+        Self { socket, state: State::Unknown, strays: 0, unclear: None, last: KtimeNs(0) }
     }
 
     /// When bytes last came.
@@ -72,7 +74,7 @@ impl Session {
     pub fn data(&mut self, direction: Direction, segment: &Segment<'_>, out: &mut Output) {
         self.last = self.last.max(segment.time);
         if matches!(self.state, State::Opaque(Some(until)) if segment.time >= until) {
-            (self.state, self.strays) = (State::Unknown, 0);
+            (self.state, self.strays, self.unclear) = (State::Unknown, 0, None);
         }
         if matches!(self.state, State::Unknown) {
             self.detect(direction, segment);
@@ -87,10 +89,17 @@ impl Session {
         }
     }
 
+    /// A message is taken for one where a turn begins, never behind bytes of the same turn that told nothing: more
+    /// requests may hide in those.
     fn detect(&mut self, direction: Direction, segment: &Segment<'_>) {
         // empty lines before a message are tolerated (RFC 9112 2.2)
         let blank = segment.bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-        let role = match (parse::looks(segment.bytes.get(blank..).unwrap_or_default()), direction) {
+        let bytes = segment.bytes.get(blank..).unwrap_or_default();
+        let says_nothing = bytes.is_empty() && segment.hole == 0;
+        if says_nothing || self.unclear.replace(direction) == Some(direction) {
+            return;
+        }
+        let role = match (parse::looks(bytes), direction) {
             (Looks::Request, Direction::Rx) | (Looks::Response, Direction::Tx) => Role::Server,
             (Looks::Request, Direction::Tx) | (Looks::Response, Direction::Rx) => Role::Client,
             (Looks::Neither, _) => {
@@ -101,6 +110,7 @@ impl Session {
                 return;
             }
         };
+        self.unclear = None;
         self.state = State::Http(Box::new(Http::new(role, self.socket)));
     }
 

@@ -50,7 +50,7 @@ pub struct Agent {
 impl Default for Options {
     /// Watches every port of the tests.
     fn default() -> Self {
-        let ports = format!("{}-{}", stage::PORTS.start(), stage::PORTS.end());
+        let ports = format!("{}-{}", stage::ports().start, stage::ports().end - 1);
         Self { settings: vec![("OTEL_EBPF_OPEN_PORT".into(), ports)], processor_command: None }
     }
 }

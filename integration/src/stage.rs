@@ -10,17 +10,28 @@ use std::{
 };
 use tempfile::TempDir;
 
+/// First of the ports of tests, unless `RATATOSK_TEST_PORTS` says otherwise: two runs on one machine must not meet.
 /// Below the ephemeral ports: a port of a test is never by chance a client's own.
-pub const PORTS: std::ops::RangeInclusive<u16> = 21_000..=21_999;
+const FIRST_PORT: u16 = 21_000;
+/// Ports of one run.
+const PORT_COUNT: u16 = 1_000;
 
-static NEXT_PORT: AtomicU16 = AtomicU16::new(*PORTS.start());
+static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
 
-/// A port of [`PORTS`] that nobody listens on.
+/// Every port that a test of this run may take.
+#[must_use]
+pub fn ports() -> std::ops::Range<u16> {
+    let given = std::env::var("RATATOSK_TEST_PORTS").ok().and_then(|first| first.parse().ok());
+    let first: u16 = given.unwrap_or(FIRST_PORT);
+    first..first + PORT_COUNT
+}
+
+/// A port of [`ports`] that nobody listens on.
 #[must_use]
 pub fn free_port() -> u16 {
     loop {
-        let port = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
-        assert!(PORTS.contains(&port), "ports {PORTS:?} are used up");
+        let port = ports().start + NEXT_PORT.fetch_add(1, Ordering::Relaxed);
+        assert!(ports().contains(&port), "ports {:?} are used up", ports());
         if TcpListener::bind(("0.0.0.0", port)).is_ok() {
             return port;
         }

@@ -1,9 +1,12 @@
 //! Loads and attaches every probe family, and asks them over loopback whether they see what they should.
 
-use crate::kernel::{KernelError, MappedKernel, boottime_ns};
+use crate::kernel::{KernelError, MappedKernel, boottime_ns, preemption::may_preempt};
 use crate::server::kernel::Kernel;
 use ratatosk_abi::{ChunkRecord, RecordKind, Records, TargetState};
-use ratatosk_bpf::{LoadOptions, SharedMaps, probes};
+use ratatosk_bpf::{
+    LoadOptions, SharedMaps,
+    probes::{self, Family as _, inet_session::InetSession},
+};
 use std::{
     io::{self, Read, Write},
     net::{TcpListener, TcpStream},
@@ -12,6 +15,9 @@ use std::{
 
 /// Types of the running kernel: CO-RE finds its fields by them.
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Connections that kprobe programs remember, 100 bytes each. Forgetting one widens one copy, and its close is not told.
+const CONNS_BY_COOKIE: u32 = 16_384;
 
 /// Why no probe is at work.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +89,7 @@ pub fn attach(options: &LoadOptions, forced: Option<&str>) -> Result<Attached, A
     }
     libbpf_rs::set_print(Some((libbpf_rs::PrintLevel::Debug, log_libbpf)));
     let tiers = tiers(forced)?;
+    let options = &with_connections(options, &tiers);
     let mut maps = SharedMaps::default();
     let mut families = Vec::new();
     for family in probes::ALWAYS {
@@ -105,14 +112,28 @@ pub fn attach(options: &LoadOptions, forced: Option<&str>) -> Result<Attached, A
     Err(AttachError::NoTier(reasons.join("; ")))
 }
 
-fn tiers(forced: Option<&str>) -> Result<Vec<&'static dyn probes::Family>, AttachError> {
-    let tiers: Vec<_> =
-        probes::TIERS.into_iter().filter(|tier| forced.is_none_or(|name| name == tier.name())).collect();
-    if tiers.is_empty() {
-        Err(AttachError::UnknownTier(forced.unwrap_or_default().to_owned()))
-    } else {
-        Ok(tiers)
-    }
+type Tiers = Vec<&'static dyn probes::Family>;
+
+/// In the order in which they are tried.
+fn tiers(forced: Option<&str>) -> Result<Tiers, AttachError> {
+    let Some(name) = forced else { return Ok(preferred(may_preempt(), InetSession::keeps_every_return())) };
+    let forced = probes::TIERS.into_iter().find(|tier| tier.name() == name);
+    forced.map(|tier| vec![tier]).ok_or_else(|| AttachError::UnknownTier(name.to_owned()))
+}
+
+/// Kprobe sessions cost more than the others, so they come first only where the others would miss calls, and are left out
+/// where they themselves would.
+fn preferred(preempts: bool, sessions_keep_every_return: bool) -> Tiers {
+    let (mut sessions, others): (Tiers, Tiers) =
+        probes::TIERS.into_iter().partition(|tier| tier.name() == InetSession.name());
+    sessions.retain(|_| preempts && sessions_keep_every_return);
+    sessions.into_iter().chain(others).collect()
+}
+
+/// The table of connections by cookie takes memory only where it is used.
+fn with_connections(options: &LoadOptions, tiers: &Tiers) -> LoadOptions {
+    let is_used = tiers.iter().any(|tier| tier.name() == InetSession.name());
+    LoadOptions { conns_by_cookie: if is_used { CONNS_BY_COOKIE } else { 0 }, ..options.clone() }
 }
 
 fn tier_names() -> String {

@@ -54,7 +54,7 @@ pub struct Run {
     /// Bytes captured of later calls of a turn
     #[arg(long, env = "RATATOSK_CALL_BYTES", default_value_t = 512, value_parser = clap::value_parser!(u32).range(0..=16_384), value_name = "BYTES")]
     pub call_bytes: u32,
-    /// Probe family that carries payload, instead of the first that passes its self-test: socket or inet
+    /// Probe family that carries payload, instead of the first that passes its self-test: socket, inet or inet_session
     #[arg(long, env = "RATATOSK_TIER", value_name = "TIER")]
     pub tier: Option<String>,
     /// Size of the ring that records wait in, a power of two

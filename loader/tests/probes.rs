@@ -22,6 +22,7 @@ const OPTIONS: LoadOptions = LoadOptions {
     call_bytes: 512,
     pid_max: 4 << 20,
     cpus: 64,
+    conns_by_cookie: 0,
     policy: Policy { uids: None, cgroups: None },
 };
 

@@ -1,6 +1,7 @@
 //! One folder per probe family; [`ALWAYS`] and [`TIERS`] are the register.
 
 pub mod inet;
+pub mod inet_session;
 pub mod process;
 pub mod socket;
 
@@ -48,7 +49,7 @@ pub trait Loaded: fmt::Debug {
 pub const ALWAYS: [&dyn Family; 1] = [&process::Process];
 
 /// Families that carry payload, the best first: one of them is at work.
-pub const TIERS: [&dyn Family; 2] = [&socket::Socket, &inet::Inet];
+pub const TIERS: [&dyn Family; 3] = [&socket::Socket, &inet::Inet, &inet_session::InetSession];
 
 /// A loaded skeleton without iterators.
 struct LoadedSkeleton<S>(S);
@@ -93,7 +94,7 @@ macro_rules! load_payload_family {
         let loaded = open.load()?;
         maps.adopt(loaded.object())?;
         maps.freeze_policy(&options.policy)?;
-        Ok(Box::new(super::LoadedSkeleton(loaded)))
+        loaded
     }};
 }
 use load_payload_family;

@@ -119,6 +119,7 @@ fn load_options(options: &Run) -> Result<LoadOptions, LoaderError> {
         call_bytes: options.call_bytes,
         pid_max,
         cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
+        conns_by_cookie: 0,
         policy: Policy::default(),
     })
 }

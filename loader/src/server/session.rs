@@ -183,6 +183,7 @@ fn kernel_dropped(slots: &[u64; counter::SLOTS], reentrancy: u64) -> Vec<Dropped
         ("ring_full", counter::DATA_RING_FULL),
         ("control_ring_full", counter::CONTROL_RING_FULL),
         ("policy_denied", counter::POLICY_DENIED),
+        ("nested_call", counter::NESTED_CALL),
         ("undecided", counter::UNDECIDED),
         ("silenced", counter::SILENCED),
     ];

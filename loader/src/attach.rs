@@ -10,6 +10,7 @@ use ratatosk_bpf::{
 use std::{
     io::{self, Read, Write},
     net::{TcpListener, TcpStream},
+    os::fd::AsRawFd,
     path::Path,
 };
 
@@ -148,6 +149,19 @@ fn start(
     let mut loaded = family.load(options, maps).map_err(TierError::Load)?;
     loaded.attach().map_err(TierError::Attach)?;
     Ok(loaded)
+}
+
+/// Calls that the programs of `families` missed since they were loaded; `None` if the kernel does not tell.
+#[must_use]
+pub fn misses(families: &[Box<dyn probes::Loaded>]) -> Option<u64> {
+    let programs = families.iter().flat_map(|family| family.programs());
+    programs.map(|program| recursion_misses(program.as_raw_fd())).sum()
+}
+
+/// `recursion_misses` of a program, from the fdinfo of its fd: that needs no bpf(2).
+fn recursion_misses(program: i32) -> Option<u64> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{program}")).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?.trim().parse().ok()
 }
 
 /// The verifier's words are for us, not for whoever starts the agent: an error says it in one line.

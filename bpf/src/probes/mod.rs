@@ -70,9 +70,11 @@ impl<S: Skel<'static>> Loaded for LoadedSkeleton<S> {
     }
 }
 
+/// Without those that this kernel has no function for: they were not loaded.
 fn programs_of(object: &Object) -> Vec<BorrowedFd<'_>> {
+    let loaded = object.progs().filter(libbpf_rs::ProgramImpl::autoload);
     // SAFETY: the fds belong to `object`, which is borrowed for as long.
-    object.progs().map(|program| unsafe { BorrowedFd::borrow_raw(program.as_fd().as_raw_fd()) }).collect()
+    loaded.map(|program| unsafe { BorrowedFd::borrow_raw(program.as_fd().as_raw_fd()) }).collect()
 }
 
 /// Opens a skeleton that includes `payload.bpf.h` and `policy.bpf.h`, sets their constants, and loads it.

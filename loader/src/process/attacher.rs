@@ -4,7 +4,7 @@
 //! It is single-threaded, speaks with its own children only, and looks into no byte of a file.
 
 use crate::{
-    attach::{Attached, attach},
+    attach::{Attached, attach, misses},
     cli::Run,
     error::LoaderError,
     kernel::MappedKernel,
@@ -289,9 +289,7 @@ impl Attacher<'_> {
     fn book_misses(&mut self) {
         if self.misses_read.elapsed() >= MISSES_TICK {
             self.misses_read = Instant::now();
-            let programs = self.families.iter().flat_map(|family| family.programs());
-            let misses: Option<u64> = programs.map(|program| recursion_misses(program.as_raw_fd())).sum();
-            match misses {
+            match misses(&self.families) {
                 Some(misses) => Ledger::over(self.ledger).book_reentrancy(misses),
                 None if !self.is_blind => {
                     warn!("The kernel does not tell how many calls the probes missed");
@@ -331,12 +329,6 @@ impl Attacher<'_> {
             _ => Ok(()),
         }
     }
-}
-
-/// `recursion_misses` of a program, from the fdinfo of its fd: that needs no bpf(2).
-fn recursion_misses(program: i32) -> Option<u64> {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{program}")).ok()?;
-    info.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?.trim().parse().ok()
 }
 
 fn run_iterator(link: &libbpf_rs::Link) -> std::io::Result<()> {

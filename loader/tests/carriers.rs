@@ -5,6 +5,7 @@ mod support;
 
 use nix::{
     sched::{CpuSet, sched_setaffinity},
+    sys::socket::{Backlog, SockaddrIn, bind, connect, listen},
     unistd::Pid,
 };
 use ratatosk_abi::{Direction, Missing, OffsetKind, Source, counter};
@@ -13,7 +14,7 @@ use ratatosk_loader::{attach::misses, server::kernel::Kernel};
 use std::{
     io::{self, IoSlice, Read, Write},
     net::{TcpListener, TcpStream},
-    os::fd::{AsRawFd, FromRawFd, RawFd},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     thread,
 };
 use support::{OPTIONS, Probes, Seen, pair, port};
@@ -88,32 +89,25 @@ fn a_send_that_took_a_part_is_told_from_its_first_byte() {
     assert_eq!(sent.payload.len(), 1024);
 }
 
-/// MPTCP on both ends: sequence numbers belong to the paths, not to the stream.
-fn mptcp_pair() -> io::Result<(TcpStream, TcpStream)> {
+fn mptcp_socket() -> io::Result<OwnedFd> {
     const IPPROTO_MPTCP: i32 = 262;
-    // SAFETY: socket(2) has no memory of ours; the fd is new and ours alone.
-    let open =
-        || unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, IPPROTO_MPTCP) };
-    let (listening, connecting) = (open(), open());
-    if listening < 0 || connecting < 0 {
+    // SAFETY: socket(2) has no memory of ours.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, IPPROTO_MPTCP) };
+    if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    let address = libc::sockaddr_in {
-        sin_family: 2,
-        sin_port: 0,
-        sin_addr: libc::in_addr { s_addr: u32::from_be_bytes([127, 0, 0, 1]).to_be() },
-        sin_zero: [0; 8],
-    };
-    // SAFETY: the fds were just made, and are ours; the address is whole.
-    unsafe {
-        let listener = TcpListener::from_raw_fd(listening);
-        let length = u32::try_from(size_of::<libc::sockaddr_in>()).expect("small");
-        assert_eq!(libc::bind(listening, (&raw const address).cast(), length), 0);
-        assert_eq!(libc::listen(listening, 1), 0);
-        let bound = libc::sockaddr_in { sin_port: listener.local_addr()?.port().to_be(), ..address };
-        assert_eq!(libc::connect(connecting, (&raw const bound).cast(), length), 0);
-        Ok((TcpStream::from_raw_fd(connecting), listener.accept()?.0))
-    }
+    // SAFETY: the fd is new, and ours alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// MPTCP on both ends: sequence numbers belong to the paths, not to the stream.
+fn mptcp_pair() -> io::Result<(TcpStream, TcpStream)> {
+    let (listening, connecting) = (mptcp_socket()?, mptcp_socket()?);
+    bind(listening.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0))?;
+    listen(&listening, Backlog::new(1)?)?;
+    let listener = TcpListener::from(listening);
+    connect(connecting.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, listener.local_addr()?.port()))?;
+    Ok((TcpStream::from(connecting), listener.accept()?.0))
 }
 
 #[test]

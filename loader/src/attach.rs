@@ -78,6 +78,8 @@ pub struct Attached {
     pub tier: &'static dyn probes::Family,
     /// Calls of the self-test that it lost, and said so.
     pub lost: usize,
+    /// Records that self-tests took out of the rings.
+    pub tested: u64,
 }
 
 /// Loads, maps and attaches, and takes the first tier that passes its self-test; or `forced`, or nothing.
@@ -98,14 +100,14 @@ pub fn attach(options: &LoadOptions, forced: Option<&str>) -> Result<Attached, A
         families.push(started.map_err(|reason| AttachError::Family { family: family.name(), reason })?);
     }
     let mut kernel = MappedKernel::new(&maps, options)?;
-    let mut reasons = Vec::new();
+    let (mut reasons, mut tested) = (Vec::new(), 0);
     for tier in tiers {
-        let started =
-            start(tier, options, &mut maps).and_then(|loaded| Ok((loaded, self_test(&mut kernel)?)));
+        let started = start(tier, options, &mut maps)
+            .and_then(|loaded| Ok((loaded, self_test(&mut kernel, &mut tested)?)));
         match started {
             Ok((loaded, lost)) => {
                 families.push(loaded);
-                return Ok(Attached { families, kernel, tier, lost });
+                return Ok(Attached { families, kernel, tier, lost, tested });
             }
             Err(reason) => reasons.push(format!("{}: {reason}", tier.name())),
         }
@@ -178,15 +180,19 @@ const TEST_CALLS: usize = 8;
 ///
 /// # Errors
 /// [`TierError::Loopback`], [`TierError::SelfTest`].
-fn self_test(kernel: &mut MappedKernel) -> Result<usize, TierError> {
+fn self_test(kernel: &mut MappedKernel, tested: &mut u64) -> Result<usize, TierError> {
     let tgid = std::process::id();
     kernel.beat(boottime_ns());
     kernel.set_target(tgid, TargetState::Observed);
     let moved = cross_loopback().map_err(TierError::Loopback);
     kernel.set_target(tgid, TargetState::Own);
     moved?;
-    let mut seen = 0;
-    kernel.drain(&mut |_| {}, &mut |bytes| seen += usize::from(is_test_record(bytes, tgid)));
+    let (mut seen, mut control, mut data) = (0, 0, 0);
+    kernel.drain(&mut |_| control += 1, &mut |bytes| {
+        data += 1;
+        seen += usize::from(is_test_record(bytes, tgid));
+    });
+    *tested += control + data;
     kernel.beat(0);
     let calls = 2 * TEST_CALLS;
     if seen == calls { Ok(calls - seen) } else { Err(TierError::SelfTest { calls, seen }) }

@@ -61,8 +61,9 @@ pub fn run(options: &Run) -> Result<(), LoaderError> {
     process::hide().map_err(|e| step("hiding this process from others", e))?;
     let socket = socket::listen(&options.socket, options.processor_gid)?;
     let load = load_options(options)?;
-    let Attached { families, kernel, tier, lost } = attach(&load, options.tier.as_deref())?;
+    let Attached { families, kernel, tier, lost, tested } = attach(&load, options.tier.as_deref())?;
     let ledger = LedgerPage::map_shared().map_err(|e| step("mapping the counters", e))?;
+    Ledger::over(ledger).book_tested(tested);
     let signals = block_signals().map_err(|e| step("taking signals", e))?;
     process::no_new_privileges().map_err(|e| step("setting no_new_privs", e))?;
     caps::keep_only(&caps::OF_ATTACHER)?;

@@ -8,6 +8,7 @@
 pub mod accounts;
 pub mod agent;
 pub mod client;
+pub mod load;
 pub mod metrics;
 pub mod server;
 pub mod span;

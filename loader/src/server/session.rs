@@ -54,6 +54,7 @@ impl<K: Kernel> Hub<K> {
         let session = Session { id, outbound, echo_is_due: false, tick_is_due: true, ticks: 0 };
         session.send(Kind::Hello(self.hello()));
         self.session = Some(session);
+        self.ledger.count_stream();
         self.queue.rewind();
         self.snapshot = Snapshot::Wanted;
         // Made by the selectors of another processor.
@@ -176,6 +177,8 @@ impl<K: Kernel> Hub<K> {
             server_restarts: self.ledger.server_restarts(),
             control_collapsed: self.ledger.control_collapsed(),
             made_records: self.ledger.made(),
+            streams_opened: self.ledger.streams(),
+            counting_since_unix_ns: self.ledger.since_unix_ns(),
         }
     }
 }

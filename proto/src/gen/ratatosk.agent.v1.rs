@@ -126,6 +126,12 @@ pub struct Status {
     /// the kernel submitted, once the rings are empty.
     #[prost(uint64, tag = "13")]
     pub made_records: u64,
+    /// Streams that processors opened: after the first, each is a return.
+    #[prost(uint64, tag = "14")]
+    pub streams_opened: u64,
+    /// All counts began here; another value says that the loader was started anew.
+    #[prost(uint64, tag = "15")]
+    pub counting_since_unix_ns: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Produced {

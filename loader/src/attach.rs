@@ -4,6 +4,7 @@ use crate::kernel::{KernelError, MappedKernel, boottime_ns};
 use crate::server::kernel::Kernel;
 use ratatosk_abi::{ChunkRecord, RecordKind, Records, TargetState};
 use ratatosk_bpf::{LoadOptions, SharedMaps, probes};
+use ratatosk_proto::v1::{Tier, TierState};
 use std::{
     io::{self, Read, Write},
     net::{TcpListener, TcpStream},
@@ -69,6 +70,8 @@ pub struct Attached {
     pub kernel: MappedKernel,
     /// The family that carries payload.
     pub tier: &'static dyn probes::Family,
+    /// What became of every family that could, for people.
+    pub tiers: Vec<Tier>,
     /// Calls of the self-test that it lost, and said so.
     pub lost: usize,
 }
@@ -97,12 +100,33 @@ pub fn attach(options: &LoadOptions, forced: Option<&str>) -> Result<Attached, A
         match started {
             Ok((loaded, lost)) => {
                 families.push(loaded);
-                return Ok(Attached { families, kernel, tier, lost });
+                let tiers = report(tier.name(), &reasons, forced);
+                return Ok(Attached { families, kernel, tier, tiers, lost });
             }
-            Err(reason) => reasons.push(format!("{}: {reason}", tier.name())),
+            Err(reason) => reasons.push((tier.name(), reason.to_string())),
         }
     }
+    let reasons: Vec<_> = reasons.into_iter().map(|(tier, reason)| format!("{tier}: {reason}")).collect();
     Err(AttachError::NoTier(reasons.join("; ")))
+}
+
+/// Every tier with what became of it, once `chosen` is at work.
+fn report(chosen: &str, failed: &[(&str, String)], forced: Option<&str>) -> Vec<Tier> {
+    let not_tried = forced.map_or_else(
+        || format!("{chosen} is better and is at work"),
+        |name| format!("RATATOSK_TIER={name} was set"),
+    );
+    let judged = |tier: &&dyn probes::Family| {
+        let failure = failed.iter().find(|(name, _)| *name == tier.name());
+        let (state, reason) = match failure {
+            Some((_, reason)) => (TierState::Failed, reason.clone()),
+            None if tier.name() == chosen => (TierState::AtWork, String::new()),
+            None => (TierState::NotTried, not_tried.clone()),
+        };
+        let lacks = tier.lacks().iter().map(|what| (*what).to_owned()).collect();
+        Tier { name: tier.name().to_owned(), state: state.into(), reason, lacks }
+    };
+    probes::TIERS.iter().map(judged).collect()
 }
 
 fn tiers(forced: Option<&str>) -> Result<Vec<&'static dyn probes::Family>, AttachError> {
@@ -183,4 +207,38 @@ fn is_test_record(bytes: &[u8], tgid: u32) -> bool {
     let whole =
         record.fixed::<ChunkRecord>().is_ok_and(|chunk| chunk.orig_len == 32 && chunk.captured_len == 32);
     is_chunk && whole && (0..TEST_CALLS).any(|call| record.payload() == payload(call))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn states(
+        chosen: &str,
+        failed: &[(&str, String)],
+        forced: Option<&str>,
+    ) -> Vec<(String, TierState, String)> {
+        let tiers = report(chosen, failed, forced).into_iter();
+        tiers.map(|tier| (tier.name.clone(), tier.state(), tier.reason)).collect()
+    }
+
+    #[test]
+    fn every_tier_says_why_it_is_not_at_work() {
+        let [best, second] = probes::TIERS.map(probes::Family::name);
+        let told = |name: &str, state, reason: &str| (name.to_owned(), state, reason.to_owned());
+        let better = format!("{best} is better and is at work");
+        assert_eq!(
+            states(best, &[], None),
+            [told(best, TierState::AtWork, ""), told(second, TierState::NotTried, &better)]
+        );
+        assert_eq!(
+            states(second, &[(best, "loading: no".to_owned())], None),
+            [told(best, TierState::Failed, "loading: no"), told(second, TierState::AtWork, "")]
+        );
+        let forced = format!("RATATOSK_TIER={second} was set");
+        assert_eq!(
+            states(second, &[], Some(second)),
+            [told(best, TierState::NotTried, &forced), told(second, TierState::AtWork, "")]
+        );
+    }
 }

@@ -56,7 +56,7 @@ fn a_batch_that_comes_again_is_acknowledged_again_and_told_once() {
     let second = batch(2, 0, &Records::at(10).exchange(&mut wire, "/a"));
     bench.send(second.clone());
     assert_eq!(acknowledged(&mut bench), Some(2));
-    bench.pipeline.disconnected();
+    bench.pipeline.disconnected("gone");
     bench.pipeline.connected();
     bench.send(hello(1));
     bench.send(batch(1, 0, &snapshot()));

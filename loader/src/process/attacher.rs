@@ -61,7 +61,7 @@ pub fn run(options: &Run) -> Result<(), LoaderError> {
     process::hide().map_err(|e| step("hiding this process from others", e))?;
     let socket = socket::listen(&options.socket, options.processor_gid)?;
     let load = load_options(options)?;
-    let Attached { families, kernel, tier, lost } = attach(&load, options.tier.as_deref())?;
+    let Attached { families, kernel, tier, tiers, lost } = attach(&load, options.tier.as_deref())?;
     let ledger = LedgerPage::map_shared().map_err(|e| step("mapping the counters", e))?;
     let signals = block_signals().map_err(|e| step("taking signals", e))?;
     process::no_new_privileges().map_err(|e| step("setting no_new_privs", e))?;
@@ -74,6 +74,7 @@ pub fn run(options: &Run) -> Result<(), LoaderError> {
         families,
         kernel: Some(kernel),
         tier,
+        tiers,
         ledger,
         readers: Readers::default(),
         misses_read: Instant::now(),
@@ -153,6 +154,8 @@ struct Attacher<'a> {
     kernel: Option<MappedKernel>,
     /// The family that carries payload.
     tier: &'static dyn probes::Family,
+    /// What became of every tier.
+    tiers: Vec<ratatosk_proto::v1::Tier>,
     ledger: &'static LedgerPage,
     readers: Readers,
     misses_read: Instant,
@@ -207,6 +210,7 @@ impl Attacher<'_> {
             turn_bytes: self.options.turn_bytes,
             call_bytes: self.options.call_bytes,
             tier: self.tier.name().to_owned(),
+            tiers: self.tiers.clone(),
             tier_lacks: self.tier.lacks().iter().map(|what| (*what).to_owned()).collect(),
             bounds: QueueBounds { queue_bytes: self.options.queue_bytes, ..QueueBounds::default() },
             own_tgids: own.iter().filter_map(|pid| u32::try_from(*pid).ok()).collect(),

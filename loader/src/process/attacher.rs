@@ -5,7 +5,7 @@
 
 use crate::{
     attach::{Attached, attach},
-    cli::Run,
+    cli::{LogFormat, Run},
     error::LoaderError,
     kernel::MappedKernel,
     privilege::{caps, process, seccomp},
@@ -32,6 +32,7 @@ use nix::{
     unistd::{ForkResult, Pid, fork, geteuid, getpid},
 };
 use ratatosk_bpf::{LoadOptions, Policy, probes};
+use sd_notify::NotifyState;
 use std::{
     io::Read,
     os::fd::{AsFd, AsRawFd, OwnedFd},
@@ -79,6 +80,7 @@ pub fn run(options: &Run) -> Result<(), LoaderError> {
         readers: Readers::default(),
         misses_read: Instant::now(),
         is_blind: false,
+        has_watchdog: sd_notify::watchdog_enabled().is_some(),
         lost: Some(lost),
     };
     let child = attacher.fork_server()?;
@@ -161,6 +163,8 @@ struct Attacher<'a> {
     misses_read: Instant,
     /// It was said that misses can't be read.
     is_blind: bool,
+    /// systemd wants to hear that we live.
+    has_watchdog: bool,
     /// Calls that the self-test lost; taken when it is told.
     lost: Option<usize>,
 }
@@ -223,6 +227,7 @@ impl Attacher<'_> {
         loop {
             self.wait_for_work(&child, signals)?;
             if is_asked_to_end(signals) {
+                notify(&[NotifyState::Stopping]);
                 self.socket.unlink();
                 return end(&child);
             }
@@ -292,6 +297,7 @@ impl Attacher<'_> {
     fn book_misses(&mut self) {
         if self.misses_read.elapsed() >= MISSES_TICK {
             self.misses_read = Instant::now();
+            self.feed_watchdog();
             let programs = self.families.iter().flat_map(|family| family.programs());
             let misses: Option<u64> = programs.map(|program| recursion_misses(program.as_raw_fd())).sum();
             match misses {
@@ -309,7 +315,20 @@ impl Attacher<'_> {
     fn tell_ready(&mut self) {
         if let Some(lost) = self.lost.take() {
             let targets = self.kernel.as_ref().map_or(0, MappedKernel::observed);
-            eprintln!("ready: tier={} targets={targets} lost={lost}", self.tier.name());
+            let tier = self.tier.name();
+            match self.options.log_format {
+                LogFormat::Text => eprintln!("ready: tier={tier} targets={targets} lost={lost}"),
+                LogFormat::Json => info!(tier, targets, lost, "ready"),
+            }
+            let status = format!("tier {tier} is at work");
+            notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
+        }
+    }
+
+    /// Every second, but only while the probes' heartbeat goes on: `server` keeps it, so one that hangs is noticed as well.
+    fn feed_watchdog(&mut self) {
+        if self.has_watchdog && self.kernel.as_ref().is_some_and(MappedKernel::is_beating) {
+            notify(&[NotifyState::Watchdog]);
         }
     }
 
@@ -357,6 +376,13 @@ fn described(request: &Request) -> Box<Reply> {
         }
     }
     reply
+}
+
+/// Tells systemd, if it started us. It may be gone, which is no reason to stop.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd could not be told");
+    }
 }
 
 /// A server that is gone needs no answer.

@@ -1,6 +1,6 @@
 //! One process in full sentences, with what a user can do.
 
-use super::{Process, Report};
+use super::{Process, Report, table::clean};
 
 /// A paragraph about `process`, for the terminal.
 #[must_use]
@@ -12,7 +12,7 @@ pub fn sentences(process: &Process, report: &Report) -> String {
         process.service,
         listens(process),
     );
-    format!("{who}\n{}\n{}\n", state(process), advice(process, report))
+    [who, state(process), advice(process, report)].iter().map(|line| clean(line) + "\n").collect()
 }
 
 fn listens(process: &Process) -> String {

@@ -33,7 +33,7 @@ pub fn build(context: Context<'_>, question: &Question) -> Report {
     let selection = context.discovery.matcher().selection();
     let mut sights: Vec<Sight<'_>> =
         context.discovery.sights().filter(|sight| question.wants(sight)).collect();
-    sights.sort_by_key(|sight| (sight.standing.rank(), sight.process));
+    sights.sort_by_key(|sight| (sight.standing.rank(), sight.ports.is_empty(), sight.process));
     let page = sights.iter().skip(question.offset).take(question.limit.min(MAX_PAGE));
     Report {
         processor_version: env!("CARGO_PKG_VERSION").to_owned(),

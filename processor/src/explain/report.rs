@@ -23,7 +23,7 @@ pub struct Report {
     pub total: usize,
     /// How many of these come before the first one here.
     pub offset: usize,
-    /// A page of them: observed first, then by state and pid.
+    /// A page of them: observed first, then by state; those that listen before the others; then by pid.
     pub processes: Vec<Process>,
 }
 

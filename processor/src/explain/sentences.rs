@@ -49,7 +49,8 @@ fn advice(process: &Process, report: &Report) -> String {
         ),
         ("observed", _) => "Nothing is to be done.".to_owned(),
         ("no_traffic", _) => {
-            format!("Send it a request. If it answered one already, it went past the probes.{}", lacks(report))
+            let workers = "One that leaves requests to its workers stays silent itself.";
+            format!("Send it a request. If it answered one already, it went past the probes. {workers}{}", lacks(report))
         }
         ("denied", _) => {
             "Who administers the machine can allow it in the loader's policy, then restart the loader.".to_owned()

@@ -341,6 +341,7 @@ impl Pipeline {
         if out.resyncs > 0 {
             self.telemetry.dropped("reassemble", "resync", out.resyncs);
         }
+        out.left_out.iter().for_each(|(process, counts)| self.discovery.left_out(*process, counts));
         let Some(stream) = &self.stream else { return };
         for exchange in out.exchanges {
             self.discovery.exchanged(exchange.process);

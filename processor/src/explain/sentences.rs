@@ -28,7 +28,8 @@ fn state(process: &Process) -> String {
     let Process { detail, calls, exchanges, .. } = process;
     match process.state.as_str() {
         "observed" => format!(
-            "It is observed: {detail}. {calls} of its socket calls were seen, and {exchanges} exchanges were put together."
+            "It is observed: {detail}. {calls} of its socket calls were seen, and {exchanges} exchanges were put together.{}",
+            left_out(process)
         ),
         "no_traffic" => format!("It is selected: {detail}. But none of its TCP calls was seen since."),
         "denied" => format!("It is not observed: {detail}."),
@@ -40,11 +41,20 @@ fn state(process: &Process) -> String {
     }
 }
 
+fn left_out(process: &Process) -> String {
+    let counts: Vec<String> = process.left_out.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
+    if counts.is_empty() {
+        String::new()
+    } else {
+        format!(" Left out, or told in part: {}.", counts.join(", "))
+    }
+}
+
 fn advice(process: &Process, report: &Report) -> String {
     match (process.state.as_str(), process.reason.as_str()) {
         ("observed", _) if process.exchanges == 0 => format!(
             "No exchange came of it yet: it may speak TLS or another protocol than HTTP/1, which are not read. \
-             The metric ratatosk_exchanges_incomplete_total counts what was left out, by reason.{}",
+             docs/architecture.md says what each reason for leaving one out means.{}",
             lacks(report)
         ),
         ("observed", _) => "Nothing is to be done.".to_owned(),

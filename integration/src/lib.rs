@@ -5,6 +5,7 @@
 
 #![allow(clippy::missing_panics_doc, reason = "test helpers panic with what they wanted")]
 
+pub mod accounts;
 pub mod agent;
 pub mod client;
 pub mod metrics;

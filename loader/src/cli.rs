@@ -68,7 +68,7 @@ pub struct Run {
     /// How the log on stderr looks
     #[arg(long, env = "RATATOSK_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
-    /// Probe family that carries payload, instead of the first that passes its self-test: socket or inet
+    /// Probe family that carries payload, instead of the first that passes its self-test: socket, inet or inet_session
     #[arg(long, env = "RATATOSK_TIER", value_name = "TIER")]
     pub tier: Option<String>,
     /// Size of the ring that records wait in, a power of two

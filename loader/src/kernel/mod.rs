@@ -1,6 +1,7 @@
 //! What the probes share with user space, mapped: rings, target states, ports, decisions, counters, heartbeat.
 
 pub mod mapping;
+pub mod preemption;
 mod rings;
 
 pub use rings::Rings;

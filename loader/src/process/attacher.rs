@@ -4,7 +4,7 @@
 //! It is single-threaded, speaks with its own children only, and looks into no byte of a file.
 
 use crate::{
-    attach::{Attached, attach},
+    attach::{Attached, attach, misses},
     cli::{LogFormat, Run},
     error::LoaderError,
     kernel::MappedKernel,
@@ -62,8 +62,9 @@ pub fn run(options: &Run) -> Result<(), LoaderError> {
     process::hide().map_err(|e| step("hiding this process from others", e))?;
     let socket = socket::listen(&options.socket, options.processor_gid)?;
     let load = load_options(options)?;
-    let Attached { families, kernel, tier, tiers, lost } = attach(&load, options.tier.as_deref())?;
+    let Attached { families, kernel, tier, tiers, lost, tested } = attach(&load, options.tier.as_deref())?;
     let ledger = LedgerPage::map_shared().map_err(|e| step("mapping the counters", e))?;
+    Ledger::over(ledger).book_tested(tested);
     let signals = block_signals().map_err(|e| step("taking signals", e))?;
     process::no_new_privileges().map_err(|e| step("setting no_new_privs", e))?;
     caps::keep_only(&caps::OF_ATTACHER)?;
@@ -122,6 +123,7 @@ fn load_options(options: &Run) -> Result<LoadOptions, LoaderError> {
         call_bytes: options.call_bytes,
         pid_max,
         cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
+        conns_by_cookie: 0,
         policy: Policy::default(),
     })
 }
@@ -298,9 +300,7 @@ impl Attacher<'_> {
         if self.misses_read.elapsed() >= MISSES_TICK {
             self.misses_read = Instant::now();
             self.feed_watchdog();
-            let programs = self.families.iter().flat_map(|family| family.programs());
-            let misses: Option<u64> = programs.map(|program| recursion_misses(program.as_raw_fd())).sum();
-            match misses {
+            match misses(&self.families) {
                 Some(misses) => Ledger::over(self.ledger).book_reentrancy(misses),
                 None if !self.is_blind => {
                     warn!("The kernel does not tell how many calls the probes missed");
@@ -353,12 +353,6 @@ impl Attacher<'_> {
             _ => Ok(()),
         }
     }
-}
-
-/// `recursion_misses` of a program, from the fdinfo of its fd: that needs no bpf(2).
-fn recursion_misses(program: i32) -> Option<u64> {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{program}")).ok()?;
-    info.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?.trim().parse().ok()
 }
 
 fn run_iterator(link: &libbpf_rs::Link) -> std::io::Result<()> {

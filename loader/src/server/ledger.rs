@@ -54,6 +54,8 @@ pub struct LedgerPage {
     server_restarts: AtomicU64,
     control_collapsed: AtomicU64,
     reentrancy: AtomicU64,
+    made: AtomicU64,
+    tested: AtomicU64,
 }
 
 impl LedgerPage {
@@ -67,6 +69,8 @@ impl LedgerPage {
             server_restarts: AtomicU64::new(0),
             control_collapsed: AtomicU64::new(0),
             reentrancy: AtomicU64::new(0),
+            made: AtomicU64::new(0),
+            tested: AtomicU64::new(0),
         }
     }
 
@@ -107,6 +111,17 @@ impl Ledger {
     #[must_use]
     pub fn in_process() -> Self {
         Self::over(Box::leak(Box::default()))
+    }
+
+    /// A record of this kind was made by the loader, and not by a probe.
+    pub fn make(&self, kind: u16) {
+        self.page.made.fetch_add(1, Relaxed);
+        self.produce(kind);
+    }
+
+    /// The self-test took so many records out of the rings.
+    pub fn book_tested(&self, records: u64) {
+        self.page.tested.store(records, Relaxed);
     }
 
     /// A record of this kind came to be.
@@ -176,6 +191,18 @@ impl Ledger {
     #[must_use]
     pub fn reentrancy(&self) -> u64 {
         load(&self.page.reentrancy)
+    }
+
+    /// Records that the loader made since it started.
+    #[must_use]
+    pub fn made(&self) -> u64 {
+        load(&self.page.made)
+    }
+
+    /// Records that the self-test took out of the rings.
+    #[must_use]
+    pub fn tested(&self) -> u64 {
+        load(&self.page.tested)
     }
 
     /// By kind, for Status.

@@ -61,6 +61,11 @@ const HELD: Metric = gauge("ratatosk_records_held", "Records that the loader hol
 const HELD_BYTES: Metric = gauge("ratatosk_held_bytes", "Bytes of the records that the loader holds.");
 const SUBMITTED: Metric =
     counter("ratatosk_records_submitted_total", &[], "Records that the probes put into the rings.");
+const MADE: Metric = counter(
+    "ratatosk_records_made_total",
+    &[],
+    "Records that the loader made itself: snapshots, and what it read about processes.",
+);
 const PAYLOAD_MISSING: Metric = counter(
     "ratatosk_payload_missing_total",
     &["reason"],
@@ -264,6 +269,7 @@ fn render_loader(out: &mut String, status: &v1::Status) {
         (&HELD, status.held_records),
         (&HELD_BYTES, status.held_bytes),
         (&SUBMITTED, status.kernel_submitted_records),
+        (&MADE, status.made_records),
         (&CAPTURED_BYTES, status.captured_bytes),
         (&ORIGINAL_BYTES, status.original_bytes),
         (&SERVER_RESTARTS, status.server_restarts),

@@ -121,7 +121,7 @@ pub struct Status {
     pub held_records: u64,
     #[prost(uint64, tag = "5")]
     pub held_bytes: u64,
-    /// What the kernel submitted to the rings, and what it lost before them.
+    /// What the kernel submitted to the rings (but for the self-test's), and what it lost before them.
     #[prost(uint64, tag = "6")]
     pub kernel_submitted_records: u64,
     #[prost(message, repeated, tag = "7")]
@@ -139,6 +139,10 @@ pub struct Status {
     /// Times the queued control records were replaced by a fresh snapshot.
     #[prost(uint64, tag = "12")]
     pub control_collapsed: u64,
+    /// Of `produced`, those that the loader made itself: snapshots, and what it read about processes. The others are those that
+    /// the kernel submitted, once the rings are empty.
+    #[prost(uint64, tag = "13")]
+    pub made_records: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Produced {

@@ -265,7 +265,9 @@ impl Agent {
         let left: Vec<_> =
             descendants.into_iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect();
         assert!(left.is_empty(), "processes are left: {left:?}");
-        assert!(!self.directory.path().join("run").exists(), "the socket's directory is left");
+        for name in ["run", "run-processor"] {
+            assert!(!self.directory.path().join(name).exists(), "the directory {name} of a socket is left");
+        }
     }
 }
 

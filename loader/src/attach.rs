@@ -7,6 +7,7 @@ use ratatosk_bpf::{
     LoadOptions, SharedMaps,
     probes::{self, Family as _, inet_session::InetSession},
 };
+use ratatosk_proto::v1::{Tier, TierState};
 use std::{
     io::{self, Read, Write},
     net::{TcpListener, TcpStream},
@@ -76,6 +77,8 @@ pub struct Attached {
     pub kernel: MappedKernel,
     /// The family that carries payload.
     pub tier: &'static dyn probes::Family,
+    /// What became of every family that could, for people.
+    pub tiers: Vec<Tier>,
     /// Calls of the self-test that it lost, and said so.
     pub lost: usize,
     /// Records that self-tests took out of the rings.
@@ -101,21 +104,48 @@ pub fn attach(options: &LoadOptions, forced: Option<&str>) -> Result<Attached, A
     }
     let mut kernel = MappedKernel::new(&maps, options)?;
     let (mut reasons, mut tested) = (Vec::new(), 0);
-    for tier in tiers {
+    for tier in tiers.iter().copied() {
         let started = start(tier, options, &mut maps)
             .and_then(|loaded| Ok((loaded, self_test(&mut kernel, &mut tested)?)));
         match started {
             Ok((loaded, lost)) => {
                 families.push(loaded);
-                return Ok(Attached { families, kernel, tier, lost, tested });
+                let report = report(tier.name(), &reasons, &tiers, forced);
+                return Ok(Attached { families, kernel, tier, tiers: report, lost, tested });
             }
-            Err(reason) => reasons.push(format!("{}: {reason}", tier.name())),
+            Err(reason) => reasons.push((tier.name(), reason.to_string())),
         }
     }
+    let reasons: Vec<_> = reasons.into_iter().map(|(tier, reason)| format!("{tier}: {reason}")).collect();
     Err(AttachError::NoTier(reasons.join("; ")))
 }
 
 type Tiers = Vec<&'static dyn probes::Family>;
+
+/// Why [`preferred`] leaves kprobe sessions out.
+const NO_SESSIONS: &str = "it is of use only where the kernel preempts, and keeps every return of a session";
+
+/// Every tier with what became of it, once `chosen` of `tried` is at work.
+fn report(chosen: &str, failed: &[(&str, String)], tried: &Tiers, forced: Option<&str>) -> Vec<Tier> {
+    let not_tried = |name: &str| match forced {
+        Some(forced) => format!("RATATOSK_TIER={forced} was set"),
+        None if tried.iter().any(|tier| tier.name() == name) => {
+            format!("{chosen} is better here and is at work")
+        }
+        None => NO_SESSIONS.to_owned(),
+    };
+    let judged = |tier: &&dyn probes::Family| {
+        let failure = failed.iter().find(|(name, _)| *name == tier.name());
+        let (state, reason) = match failure {
+            Some((_, reason)) => (TierState::Failed, reason.clone()),
+            None if tier.name() == chosen => (TierState::AtWork, String::new()),
+            None => (TierState::NotTried, not_tried(tier.name())),
+        };
+        let lacks = tier.lacks().iter().map(|what| (*what).to_owned()).collect();
+        Tier { name: tier.name().to_owned(), state: state.into(), reason, lacks }
+    };
+    probes::TIERS.iter().map(judged).collect()
+}
 
 /// In the order in which they are tried.
 fn tiers(forced: Option<&str>) -> Result<Tiers, AttachError> {
@@ -224,4 +254,54 @@ fn is_test_record(bytes: &[u8], tgid: u32) -> bool {
     let whole =
         record.fixed::<ChunkRecord>().is_ok_and(|chunk| chunk.orig_len == 32 && chunk.captured_len == 32);
     is_chunk && whole && (0..TEST_CALLS).any(|call| record.payload() == payload(call))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn states(
+        chosen: &str,
+        failed: &[(&str, String)],
+        tried: &Tiers,
+        forced: Option<&str>,
+    ) -> Vec<(String, TierState, String)> {
+        let tiers = report(chosen, failed, tried, forced).into_iter();
+        tiers.map(|tier| (tier.name.clone(), tier.state(), tier.reason)).collect()
+    }
+
+    #[test]
+    fn every_tier_says_why_it_is_not_at_work() {
+        let [best, second, session] = probes::TIERS.map(probes::Family::name);
+        let told = |name: &str, state, reason: &str| (name.to_owned(), state, reason.to_owned());
+        let (plain, all) = (preferred(false, true), preferred(true, true));
+        let better = |chosen: &str| format!("{chosen} is better here and is at work");
+        assert_eq!(
+            states(best, &[], &plain, None),
+            [
+                told(best, TierState::AtWork, ""),
+                told(second, TierState::NotTried, &better(best)),
+                told(session, TierState::NotTried, NO_SESSIONS),
+            ]
+        );
+        assert_eq!(
+            states(second, &[(best, "loading: no".to_owned())], &plain, None),
+            [
+                told(best, TierState::Failed, "loading: no"),
+                told(second, TierState::AtWork, ""),
+                told(session, TierState::NotTried, NO_SESSIONS),
+            ]
+        );
+        let forced = format!("RATATOSK_TIER={session} was set");
+        for (tried, forced_by, reason) in [(all, None, better(session)), (plain, Some(session), forced)] {
+            assert_eq!(
+                states(session, &[], &tried, forced_by),
+                [
+                    told(best, TierState::NotTried, &reason),
+                    told(second, TierState::NotTried, &reason),
+                    told(session, TierState::AtWork, ""),
+                ]
+            );
+        }
+    }
 }

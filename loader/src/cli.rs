@@ -21,7 +21,8 @@ Exit codes:
 
 Variables:
   RATATOSK_SOCKET   path of the unix socket
-  RATATOSK_LOG      error, warn, info (default), debug";
+  RATATOSK_LOG      error, warn, info (default), debug
+  NOTIFY_SOCKET     systemd's, told READY=1 once a tier is at work and connections are taken";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -34,6 +35,16 @@ pub enum Command {
     /// A step of `standalone` between fork and exec, not meant for people
     #[command(hide = true)]
     Become(crate::standalone::become_user::Args),
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
 }
 
 /// Options of `run`.
@@ -54,6 +65,9 @@ pub struct Run {
     /// Bytes captured of later calls of a turn
     #[arg(long, env = "RATATOSK_CALL_BYTES", default_value_t = 512, value_parser = clap::value_parser!(u32).range(0..=16_384), value_name = "BYTES")]
     pub call_bytes: u32,
+    /// How the log on stderr looks
+    #[arg(long, env = "RATATOSK_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    pub log_format: LogFormat,
     /// Probe family that carries payload, instead of the first that passes its self-test: socket, inet or inet_session
     #[arg(long, env = "RATATOSK_TIER", value_name = "TIER")]
     pub tier: Option<String>,

@@ -48,6 +48,8 @@ pub enum Command {
         #[arg(long, value_name = "FORMAT", value_enum)]
         trace_printer: Option<TracePrinterArg>,
     },
+    /// Say what is done with every process, and why: asks the running processor
+    Explain(ExplainArgs),
     /// Print documentation made from the program itself
     #[command(hide = true)]
     Docs {
@@ -61,6 +63,22 @@ pub enum Command {
 #[derive(Clone, Debug, Default, Eq, PartialEq, clap::Args)]
 pub struct RunArgs {
     /// Socket of the loader, instead of RATATOSK_SOCKET
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+/// Arguments of `explain`.
+#[derive(Clone, Debug, Default, Eq, PartialEq, clap::Args)]
+pub struct ExplainArgs {
+    /// Only this process, in sentences, with what can be done
+    pub pid: Option<u32>,
+    /// The whole answer as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Show at most so many processes; 50 unless --json
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Socket of the processor, instead of RATATOSK_EXPLAIN_SOCKET
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 }
@@ -151,7 +169,7 @@ fn after_long_help() -> String {
          Exit codes:\n  \
          0   ended as asked\n  \
          64  wrong arguments or a wrong value of a variable\n  \
-         69  something needed is taken or missing: a port, the socket, the file\n  \
+         69  something needed is taken or missing: a port, the socket, the file, the process\n  \
          70  a fault of the program itself\n  \
          77  not permitted: it refuses to run as root, or the loader refuses this user"
     )
@@ -208,9 +226,15 @@ mod tests {
         for variable in VARIABLES {
             assert!(page.contains(variable.name), "{} not in\n{page}", variable.name);
         }
-        for word in
-            ["\n## ratatosk\n", "### ratatosk replay", "### ratatosk record", "  64  ", "  69  ", "  77  "]
-        {
+        for word in [
+            "\n## ratatosk\n",
+            "### ratatosk replay",
+            "### ratatosk record",
+            "### ratatosk explain",
+            "  64  ",
+            "  69  ",
+            "  77  ",
+        ] {
             assert!(format!("\n{page}").contains(word), "{word} not in\n{page}");
         }
         assert!(!page.contains("docs"), "{page}");

@@ -1,6 +1,7 @@
 //! The line to the loader: connects, hands every message to the pipeline, sends what the pipeline asks for.
 
 use crate::{
+    explain::Questions,
     pipeline::{Pipeline, StreamError},
     recording::{Recorder, RecordingError},
 };
@@ -81,6 +82,7 @@ pub async fn run(
     socket: &Path,
     pipeline: &mut Pipeline,
     mut recorder: Option<&mut Recorder>,
+    questions: &mut Questions,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), IngestError> {
     let mut shutdown = Shutdown { signal: Box::pin(shutdown), asked: None };
@@ -88,24 +90,39 @@ pub async fn run(
     let mut is_told = false;
     let mut denied: Option<Instant> = None;
     loop {
-        match serve(socket, pipeline, recorder.as_deref_mut(), &mut backoff, &mut shutdown).await? {
+        match serve(socket, pipeline, recorder.as_deref_mut(), questions, &mut backoff, &mut shutdown).await?
+        {
             End::Closed => return Ok(()),
-            End::Lost(reason) if !is_told => {
-                info!(socket = %socket.display(), reason, "Waiting for the loader");
-                is_told = true;
+            End::Lost(reason) => {
+                pipeline.disconnected(&format!("{}: {reason}", socket.display()));
+                if !is_told {
+                    info!(socket = %socket.display(), reason, "Waiting for the loader");
+                    is_told = true;
+                }
             }
-            End::Lost(_) => {}
             End::Denied if denied.get_or_insert_with(Instant::now).elapsed() < DENIED => {}
             End::Denied => return Err(IngestError::Permission(socket.to_owned())),
             End::Broken(status) => {
                 warn!(message = status.message(), "The line to the loader broke");
-                pipeline.disconnected();
+                pipeline.disconnected(&format!("{}: {}", socket.display(), status.message()));
                 (is_told, denied) = (false, None);
             }
         }
+        let wait = tokio::time::timeout(backoff.next_wait(), shutdown.asked());
+        if answering(questions, pipeline, wait).await.is_ok() {
+            return Ok(());
+        }
+    }
+}
+
+/// Waits for `work`, and answers whoever asks meanwhile.
+async fn answering<T>(questions: &mut Questions, pipeline: &Pipeline, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
         tokio::select! {
-            () = shutdown.asked() => return Ok(()),
-            () = tokio::time::sleep(backoff.next_wait()) => {}
+            biased;
+            done = &mut work => return done,
+            question = questions.next() => pipeline.answer(question),
         }
     }
 }
@@ -150,25 +167,30 @@ async fn serve(
     socket: &Path,
     pipeline: &mut Pipeline,
     mut recorder: Option<&mut Recorder>,
+    questions: &mut Questions,
     backoff: &mut Backoff,
     shutdown: &mut Shutdown<'_>,
 ) -> Result<End, IngestError> {
-    let mut client = match connect(socket).await {
+    let mut client = match answering(questions, pipeline, connect(socket)).await {
         Ok(client) => client,
         Err(error) => return Ok(lost(&error)),
     };
     let (requests, to_send) = mpsc::channel(REQUESTS);
     pipeline.connected();
     send_requests(pipeline, &requests);
-    let mut stream = match client.observe(ReceiverStream::new(to_send)).await {
+    let mut stream = match answering(questions, pipeline, client.observe(ReceiverStream::new(to_send))).await
+    {
         Ok(response) => response.into_inner(),
         Err(status) => return refused(socket, status),
     };
     while !shutdown.is_over(pipeline) {
-        let received = tokio::select! {
-            received = stream.message() => received,
-            () = shutdown.asked(), if shutdown.asked.is_none() => continue,
+        let next = async {
+            tokio::select! {
+                received = stream.message() => Some(received),
+                () = shutdown.asked(), if shutdown.asked.is_none() => None,
+            }
         };
+        let Some(received) = answering(questions, pipeline, next).await else { continue };
         match received {
             Ok(Some(message)) => {
                 *backoff = Backoff::default();

@@ -11,7 +11,9 @@ use crate::{
     decode::decode,
     decorate::decorate,
     discover::{Discovery, Matcher, Wish},
+    explain::{self, Question, Selectors},
     export::BoxedExporter,
+    health::Health,
     model::{Chunk, ClockPair, Event, KtimeNs, Span, UnixNanos},
     reassemble::{Connections, Limits, Output},
     telemetry::Telemetry,
@@ -58,6 +60,8 @@ pub enum StreamError {
 struct Stream {
     epoch: u64,
     boot_id: String,
+    /// As it came, for `explain`.
+    hello: Hello,
     clock: ClockPair,
     correlator: Correlator,
 }
@@ -76,6 +80,8 @@ pub struct Pipeline {
     released: Vec<Span>,
     exporters: Vec<BoxedExporter>,
     telemetry: Telemetry,
+    health: Health,
+    selectors: Selectors,
 }
 
 impl std::fmt::Debug for Pipeline {
@@ -105,7 +111,36 @@ impl Pipeline {
             released: Vec::new(),
             exporters,
             telemetry,
+            health: Health::default(),
+            selectors: Selectors::default(),
         }
+    }
+
+    /// The same, where reasons name the settings as they were set.
+    #[must_use]
+    pub fn with_selectors(mut self, selectors: Selectors) -> Self {
+        self.selectors = selectors;
+        self
+    }
+
+    /// Whether the stream stands. A handle that stays true.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+
+    /// Says what is done with whom.
+    pub fn answer(&self, question: Question) {
+        let report = explain::build(
+            explain::Context {
+                discovery: &self.discovery,
+                hello: self.stream.as_ref().map(|stream| &stream.hello),
+                readiness: &self.health.readiness(),
+                selectors: &self.selectors,
+            },
+            &question,
+        );
+        question.answer(report);
     }
 
     /// The same, on behalf of the machine called `host`: for a recording that was made elsewhere.
@@ -122,11 +157,13 @@ impl Pipeline {
         self.to_acknowledge = None;
         self.discovery.connected();
         self.telemetry.loader_connected(true);
+        self.health.connected();
     }
 
-    /// The connection to the loader ended.
-    pub fn disconnected(&mut self) {
+    /// The connection to the loader ended, or did not come to stand, for this reason.
+    pub fn disconnected(&mut self, why: &str) {
         self.telemetry.loader_connected(false);
+        self.health.not_connected(why);
     }
 
     /// Nobody reads what the exporters write.
@@ -155,15 +192,22 @@ impl Pipeline {
     /// # Errors
     /// [`StreamError`]: the stream is of no use.
     pub fn message(&mut self, message: &LoaderMessage) -> Result<(), StreamError> {
+        self.health.heard();
         match &message.kind {
             Some(loader_message::Kind::Hello(hello)) => self.hello(hello)?,
             Some(_) if self.stream.is_none() => return Err(StreamError::NoHello),
             Some(loader_message::Kind::Batch(batch)) => self.batch(batch),
             Some(loader_message::Kind::Tick(tick)) => self.tick(tick),
-            Some(loader_message::Kind::Status(status)) => self.telemetry.loader_status(status),
+            Some(loader_message::Kind::Status(status)) => self.status(status),
             None => self.telemetry.decode_error("unknown_message", 1),
         }
         Ok(())
+    }
+
+    /// Every second.
+    fn status(&self, status: &v1::Status) {
+        self.telemetry.loader_status(status);
+        self.telemetry.processes(self.discovery.standings());
     }
 
     fn hello(&mut self, hello: &Hello) -> Result<(), StreamError> {
@@ -184,9 +228,11 @@ impl Pipeline {
             loader = hello.loader_version,
             "Connected to the loader"
         );
+        self.health.greeted(&hello.tier);
         self.stream = Some(Stream {
             epoch: hello.epoch,
             boot_id: hello.boot_id.clone(),
+            hello: hello.clone(),
             clock: clock_pair(hello.clock.as_ref()),
             correlator: Correlator::new(self.key, hello.boot_id.clone()),
         });
@@ -234,9 +280,17 @@ impl Pipeline {
 
     fn event(&mut self, event: Event<'_>) {
         match event {
-            Event::Chunk(chunk) if self.is_wanted(&chunk) => self.connections.chunk(&chunk, &mut self.out),
-            Event::Eof(chunk) if self.is_wanted(&chunk) => self.connections.eof(&chunk, &mut self.out),
-            Event::Chunk(_) | Event::Eof(_) | Event::Connect(..) => {}
+            Event::Chunk(chunk) => {
+                if self.is_wanted(&chunk) {
+                    self.connections.chunk(&chunk, &mut self.out);
+                }
+            }
+            Event::Eof(chunk) => {
+                if self.is_wanted(&chunk) {
+                    self.connections.eof(&chunk, &mut self.out);
+                }
+            }
+            Event::Connect(..) => {}
             Event::Process(process) => self.discovery.process(&process),
             Event::Listen(socket, process) => {
                 self.discovery.listen(process, socket.cookie, socket.local.port())
@@ -247,13 +301,16 @@ impl Pipeline {
             }
             Event::Info(info) => self.discovery.info(&info),
             Event::SnapshotBegin => self.discovery.snapshot_begin(),
-            Event::SnapshotEnd => self.discovery.snapshot_end(),
+            Event::SnapshotEnd => {
+                self.discovery.snapshot_end();
+                self.health.announced();
+            }
         }
     }
 
     /// The kernel sends what it was told to; whether that was this very process is decided here.
-    fn is_wanted(&self, chunk: &Chunk<'_>) -> bool {
-        let wanted = self.discovery.is_selected(chunk.process);
+    fn is_wanted(&mut self, chunk: &Chunk<'_>) -> bool {
+        let wanted = self.discovery.called(chunk.process);
         if !wanted {
             self.telemetry.dropped("discover", "not_selected", 1);
         }
@@ -284,8 +341,10 @@ impl Pipeline {
         if out.resyncs > 0 {
             self.telemetry.dropped("reassemble", "resync", out.resyncs);
         }
+        out.left_out.iter().for_each(|(process, counts)| self.discovery.left_out(*process, counts));
         let Some(stream) = &self.stream else { return };
         for exchange in out.exchanges {
+            self.discovery.exchanged(exchange.process);
             if self.pending.len() >= MAX_PENDING_SPANS {
                 self.telemetry.spans_dropped("pending", "queue_full", 1);
                 continue;

@@ -1,12 +1,14 @@
 //! What each command does.
 
 use crate::{
-    cli::{Command, RunArgs, TracePrinterArg},
-    config::{Config, ConfigError, TracePrinter, environment},
+    cli::{Command, ExplainArgs, RunArgs, TracePrinterArg},
+    config::{Config, ConfigError, LogFormat, TracePrinter, environment},
     correlate::IdKey,
     discover::{Matcher, SelectionError},
     exit::{Exit, RootRefused, refuse_root},
+    explain::{self, ClientError, Desk, Door, Questions, Selectors, Style},
     export::{self, ExportError},
+    health::{self, HealthError},
     ingest::{self, IngestError},
     pipeline::{Pipeline, StreamError},
     recording::{Header, Player, Recorder, RecordingError},
@@ -14,7 +16,7 @@ use crate::{
 };
 use std::{
     fs::File,
-    io::{self, IsTerminal, Read},
+    io::{self, IsTerminal, Read, Write},
     path::Path,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,6 +40,10 @@ pub enum RunError {
     Recording(#[from] RecordingError),
     #[error(transparent)]
     Stream(#[from] StreamError),
+    #[error(transparent)]
+    Explain(#[from] ClientError),
+    #[error(transparent)]
+    Health(#[from] HealthError),
     #[error("{0}: {1}")]
     System(&'static str, io::Error),
 }
@@ -50,6 +56,8 @@ impl RunError {
             Self::Root(_) | Self::Ingest(IngestError::Permission(_) | IngestError::Refused { .. }) => {
                 Exit::Permission
             }
+            Self::Explain(ClientError::Permission(_)) => Exit::Permission,
+            Self::Explain(_) | Self::Health(_) => Exit::Unavailable,
             Self::Config(error) => error.exit(),
             Self::Selection(_) => Exit::Usage,
             Self::Export(error) => error.exit(),
@@ -68,6 +76,7 @@ pub fn run(command: Command) -> Result<(), RunError> {
         Command::Run(args) => observe(&args, None),
         Command::Record { file, run } => observe(&run, Some(&file)),
         Command::Replay { file, trace_printer } => replay(&file, trace_printer),
+        Command::Explain(args) => explain(&args),
         Command::Docs { page: crate::cli::Page::Cli } => {
             print!("{}", crate::cli::markdown(&crate::cli::command()));
             Ok(())
@@ -90,13 +99,60 @@ fn observe(args: &RunArgs, recording: Option<&Path>) -> Result<(), RunError> {
     info!(selection = ?config.selection, socket = %config.socket.display(), "Observing");
     let outcome = runtime()?.block_on(async {
         let shutdown = shutdown()?;
-        ingest::run(&config.socket, &mut pipeline, recorder.as_mut(), shutdown).await.map_err(RunError::from)
+        let (desk, mut questions) = explain::desk();
+        let _doors = doors(&config, &pipeline, desk).await?;
+        serve(&config, &mut pipeline, recorder.as_mut(), &mut questions, shutdown).await
     });
+    health::notify_stopping();
     pipeline.shut_down();
     if let Some(recorder) = recorder {
         recorder.finish()?;
     }
     outcome
+}
+
+async fn serve(
+    config: &Config,
+    pipeline: &mut Pipeline,
+    recorder: Option<&mut Recorder>,
+    questions: &mut Questions,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    Ok(ingest::run(&config.socket, pipeline, recorder, questions, shutdown).await?)
+}
+
+/// Where others ask how we are. The sockets are removed when what this gives is dropped.
+async fn doors(config: &Config, pipeline: &Pipeline, desk: Desk) -> Result<[Option<Door>; 2], RunError> {
+    drop(tokio::spawn(health::notify_systemd(pipeline.health())));
+    let health = health::listen(&config.health, &pipeline.health()).await?;
+    let path = config.explain_socket.clone().unwrap_or_else(|| explain::socket_beside(&config.socket));
+    let explain = explain::listen(&path, desk);
+    if let Err(error) = &explain {
+        // to observe matters more than to explain
+        warn!(%error, "`ratatosk explain` will not find this processor");
+    }
+    Ok([health, explain.ok()])
+}
+
+fn explain(args: &ExplainArgs) -> Result<(), RunError> {
+    let socket = args.socket.clone().unwrap_or_else(|| explain::socket_path(|name| std::env::var_os(name)));
+    let limit = args.limit.unwrap_or(if args.json { usize::MAX } else { explain::DEFAULT_LIMIT });
+    let report = explain::ask(&explain::Ask { socket, pid: args.pid, limit })?;
+    let text = if args.json {
+        serde_json::to_string_pretty(&report).map(|json| json + "\n").map_err(io::Error::from)
+    } else if args.pid.is_some() {
+        Ok(report.processes.iter().map(|process| explain::sentences(process, &report)).collect())
+    } else {
+        let colour =
+            io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+        Ok(explain::table(&report, if colour { Style::Colour } else { Style::Plain }))
+    };
+    let written = text.and_then(|text| io::stdout().lock().write_all(text.as_bytes()));
+    match written {
+        // `explain | head` has seen enough
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(RunError::System("writing", error)),
+        _ => Ok(()),
+    }
 }
 
 fn replay(file: &Path, printer: Option<TracePrinterArg>) -> Result<(), RunError> {
@@ -140,7 +196,9 @@ fn load_config() -> Result<Config, RunError> {
 
 fn pipeline(config: &Config, key: IdKey, telemetry: &Telemetry) -> Result<Pipeline, RunError> {
     let matcher = Matcher::new(config.selection.clone())?;
-    Ok(Pipeline::new(matcher, key, export::all(config, telemetry)?, telemetry.clone()))
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let pipeline = Pipeline::new(matcher, key, export::all(config, telemetry)?, telemetry.clone());
+    Ok(pipeline.with_selectors(Selectors::from_environment(is_set)))
 }
 
 fn draw_key() -> Result<IdKey, RunError> {
@@ -168,7 +226,10 @@ fn shutdown() -> Result<impl Future<Output = ()>, RunError> {
 
 fn log_to_stderr(config: &Config) {
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let log = tracing_subscriber::fmt().with_max_level(config.log_level.filter());
+    let log = tracing_subscriber::fmt().with_max_level(config.log_level.filter()).with_writer(io::stderr);
     // a second call, in a test, changes nothing
-    drop(log.with_ansi(colour).with_writer(io::stderr).try_init());
+    match config.log_format {
+        LogFormat::Text => drop(log.with_ansi(colour).try_init()),
+        LogFormat::Json => drop(log.json().flatten_event(true).try_init()),
+    }
 }

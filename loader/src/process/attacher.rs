@@ -5,7 +5,7 @@
 
 use crate::{
     attach::{Attached, attach, misses},
-    cli::Run,
+    cli::{LogFormat, Run},
     error::LoaderError,
     kernel::MappedKernel,
     privilege::{caps, process, seccomp},
@@ -32,6 +32,7 @@ use nix::{
     unistd::{ForkResult, Pid, fork, geteuid, getpid},
 };
 use ratatosk_bpf::{LoadOptions, Policy, probes};
+use sd_notify::NotifyState;
 use std::{
     io::Read,
     os::fd::{AsFd, AsRawFd, OwnedFd},
@@ -61,7 +62,7 @@ pub fn run(options: &Run) -> Result<(), LoaderError> {
     process::hide().map_err(|e| step("hiding this process from others", e))?;
     let socket = socket::listen(&options.socket, options.processor_gid)?;
     let load = load_options(options)?;
-    let Attached { families, kernel, tier, lost, tested } = attach(&load, options.tier.as_deref())?;
+    let Attached { families, kernel, tier, tiers, lost, tested } = attach(&load, options.tier.as_deref())?;
     let ledger = LedgerPage::map_shared().map_err(|e| step("mapping the counters", e))?;
     Ledger::over(ledger).book_tested(tested);
     let signals = block_signals().map_err(|e| step("taking signals", e))?;
@@ -75,10 +76,12 @@ pub fn run(options: &Run) -> Result<(), LoaderError> {
         families,
         kernel: Some(kernel),
         tier,
+        tiers,
         ledger,
         readers: Readers::default(),
         misses_read: Instant::now(),
         is_blind: false,
+        has_watchdog: sd_notify::watchdog_enabled().is_some(),
         lost: Some(lost),
     };
     let child = attacher.fork_server()?;
@@ -155,11 +158,15 @@ struct Attacher<'a> {
     kernel: Option<MappedKernel>,
     /// The family that carries payload.
     tier: &'static dyn probes::Family,
+    /// What became of every tier.
+    tiers: Vec<ratatosk_proto::v1::Tier>,
     ledger: &'static LedgerPage,
     readers: Readers,
     misses_read: Instant,
     /// It was said that misses can't be read.
     is_blind: bool,
+    /// systemd wants to hear that we live.
+    has_watchdog: bool,
     /// Calls that the self-test lost; taken when it is told.
     lost: Option<usize>,
 }
@@ -209,6 +216,7 @@ impl Attacher<'_> {
             turn_bytes: self.options.turn_bytes,
             call_bytes: self.options.call_bytes,
             tier: self.tier.name().to_owned(),
+            tiers: self.tiers.clone(),
             tier_lacks: self.tier.lacks().iter().map(|what| (*what).to_owned()).collect(),
             bounds: QueueBounds { queue_bytes: self.options.queue_bytes, ..QueueBounds::default() },
             own_tgids: own.iter().filter_map(|pid| u32::try_from(*pid).ok()).collect(),
@@ -221,6 +229,7 @@ impl Attacher<'_> {
         loop {
             self.wait_for_work(&child, signals)?;
             if is_asked_to_end(signals) {
+                notify(&[NotifyState::Stopping]);
                 self.socket.unlink();
                 return end(&child);
             }
@@ -290,6 +299,7 @@ impl Attacher<'_> {
     fn book_misses(&mut self) {
         if self.misses_read.elapsed() >= MISSES_TICK {
             self.misses_read = Instant::now();
+            self.feed_watchdog();
             match misses(&self.families) {
                 Some(misses) => Ledger::over(self.ledger).book_reentrancy(misses),
                 None if !self.is_blind => {
@@ -305,7 +315,20 @@ impl Attacher<'_> {
     fn tell_ready(&mut self) {
         if let Some(lost) = self.lost.take() {
             let targets = self.kernel.as_ref().map_or(0, MappedKernel::observed);
-            eprintln!("ready: tier={} targets={targets} lost={lost}", self.tier.name());
+            let tier = self.tier.name();
+            match self.options.log_format {
+                LogFormat::Text => eprintln!("ready: tier={tier} targets={targets} lost={lost}"),
+                LogFormat::Json => info!(tier, targets, lost, "ready"),
+            }
+            let status = format!("tier {tier} is at work");
+            notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
+        }
+    }
+
+    /// Every second, but only while the probes' heartbeat goes on: `server` keeps it, so one that hangs is noticed as well.
+    fn feed_watchdog(&mut self) {
+        if self.has_watchdog && self.kernel.as_ref().is_some_and(MappedKernel::is_beating) {
+            notify(&[NotifyState::Watchdog]);
         }
     }
 
@@ -347,6 +370,13 @@ fn described(request: &Request) -> Box<Reply> {
         }
     }
     reply
+}
+
+/// Tells systemd, if it started us. It may be gone, which is no reason to stop.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd could not be told");
+    }
 }
 
 /// A server that is gone needs no answer.

@@ -43,6 +43,8 @@ pub struct ServerOptions {
     pub tier: String,
     /// What it can't see, for people.
     pub tier_lacks: Vec<String>,
+    /// What became of every family that could be, for people.
+    pub tiers: Vec<ratatosk_proto::v1::Tier>,
     /// Bounds of the queue.
     pub bounds: QueueBounds,
     /// Processes of the agent that run already, in the initial pid namespace; `server` is one of them.

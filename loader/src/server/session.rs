@@ -86,6 +86,7 @@ impl<K: Kernel> Hub<K> {
             tier_lacks: self.options.tier_lacks.clone(),
             turn_bytes: self.options.turn_bytes,
             call_bytes: self.options.call_bytes,
+            tiers: self.options.tiers.clone(),
         }
     }
 

@@ -31,10 +31,19 @@ pub const VARIABLES: &[Variable] = &[
     beyla("PROMETHEUS_PORT", "serve metrics on this port; 0 (default) is off"),
     beyla("PROMETHEUS_PATH", "where the metrics are, default /metrics"),
     beyla("LOG_LEVEL", "log on stderr: debug, info (default), warn, error"),
+    beyla("LOG_FORMAT", "the same as: text (default), json"),
+    beyla("HEALTH_CHECK_PORT", "answer /healthz and /readyz on this port; 0 (default) is off"),
+    beyla("HEALTH_CHECK_LISTEN_ADDRESS", "on this address, default 127.0.0.1"),
+    beyla("HEALTH_CHECK_UNIX_SOCKET_PATH", "answer them on this unix socket as well"),
     Variable {
         name: "RATATOSK_SOCKET",
         has_prefix: false,
         help: "socket of the loader, default /run/ratatosk/agent.sock",
+    },
+    Variable {
+        name: crate::explain::SOCKET_VARIABLE,
+        has_prefix: false,
+        help: "socket that `ratatosk explain` asks, default beside the loader's: /run/ratatosk-processor/explain.sock",
     },
     Variable { name: "NO_COLOR", has_prefix: false, help: "no colours, even on a terminal" },
 ];
@@ -70,7 +79,6 @@ const ONLY_BEYLA: &[&str] = &[
     "JAVAAGENT_",
     "KUBE_",
     "LOG_CONFIG",
-    "LOG_FORMAT",
     "METADATA_RETRY_",
     "METRIC_SPAN_NAMES_LIMIT",
     "METRICS_",

@@ -15,7 +15,10 @@ pub use known::{VARIABLES, Variable};
 
 use crate::exit::Exit;
 use environment::Environment;
-use std::path::PathBuf;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
 
 /// Where the loader listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/ratatosk/agent.sock";
@@ -33,6 +36,12 @@ pub struct Config {
     pub prometheus: Option<PrometheusConfig>,
     /// What stderr says. `LOG_LEVEL`. Default: info.
     pub log_level: LogLevel,
+    /// How stderr says it. `LOG_FORMAT`. Default: text.
+    pub log_format: LogFormat,
+    /// Who may ask whether it lives. `HEALTH_CHECK_*`. Default: nobody.
+    pub health: HealthConfig,
+    /// Socket that `ratatosk explain` asks. `RATATOSK_EXPLAIN_SOCKET`. Default: [`crate::explain::socket_beside`].
+    pub explain_socket: Option<PathBuf>,
     /// What was odd about the settings; to be logged once logging stands.
     pub warnings: Vec<Warning>,
 }
@@ -99,6 +108,29 @@ pub struct PrometheusConfig {
     pub path: String,
     /// The variable that set the port: an error about the port names it.
     pub port_variable: String,
+}
+
+/// Where `/healthz` and `/readyz` are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HealthConfig {
+    /// TCP port, `None`: off. `HEALTH_CHECK_PORT`.
+    pub port: Option<u16>,
+    /// Its address. `HEALTH_CHECK_LISTEN_ADDRESS`. Default: 127.0.0.1.
+    pub listen_address: IpAddr,
+    /// Unix socket, `None`: off. `HEALTH_CHECK_UNIX_SOCKET_PATH`.
+    pub unix_socket_path: Option<PathBuf>,
+    /// The variable that set the port: an error about the port names it.
+    pub port_variable: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// How much is logged.
@@ -170,6 +202,9 @@ impl Config {
             selection,
             trace_printer: trace_printer(&mut env)?,
             prometheus: prometheus(&mut env)?,
+            log_format: env.parsed("LOG_FORMAT", parse::log_format, parse::LOG_FORMATS)?.unwrap_or_default(),
+            health: health(&mut env)?,
+            explain_socket: env.plain(crate::explain::SOCKET_VARIABLE, parse::absolute, parse::SOCKET)?,
             log_level: env.parsed("LOG_LEVEL", parse::log_level, parse::LOG_LEVELS)?.unwrap_or_default(),
             warnings: env.into_warnings(),
         };
@@ -201,4 +236,15 @@ fn prometheus(env: &mut Environment) -> Result<Option<PrometheusConfig>, ConfigE
     let path = path.unwrap_or_else(|| "/metrics".to_owned());
     let port_variable = env.name_of("PROMETHEUS_PORT");
     Ok(port.flatten().map(|port| PrometheusConfig { port: port.get(), path, port_variable }))
+}
+
+fn health(env: &mut Environment) -> Result<HealthConfig, ConfigError> {
+    let port = env.parsed("HEALTH_CHECK_PORT", parse::port_or_off, parse::PORT_OR_OFF)?;
+    let address = env.parsed("HEALTH_CHECK_LISTEN_ADDRESS", parse::address, parse::ADDRESS)?;
+    Ok(HealthConfig {
+        port: port.flatten().map(std::num::NonZeroU16::get),
+        listen_address: address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        unix_socket_path: env.parsed("HEALTH_CHECK_UNIX_SOCKET_PATH", parse::absolute, parse::SOCKET)?,
+        port_variable: env.name_of("HEALTH_CHECK_PORT"),
+    })
 }

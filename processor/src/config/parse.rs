@@ -1,7 +1,7 @@
 //! Values of variables: text to types. Each parser has its sentence of what is allowed.
 
-use super::{LogLevel, PortRange, TracePrinter};
-use std::{num::NonZeroU16, path::PathBuf};
+use super::{LogFormat, LogLevel, PortRange, TracePrinter};
+use std::{net::IpAddr, num::NonZeroU16, path::PathBuf};
 
 /// Entries of one list: what a person would write, and little enough to send and match for every process.
 const MAX_LIST: usize = 256;
@@ -16,6 +16,8 @@ pub(super) const BOOLEANS: &str = "true, false";
 pub(super) const PORT_OR_OFF: &str = "a port from 1 to 65535, or 0 for none";
 pub(super) const HTTP_PATH: &str = "a path that begins with /, as in /metrics";
 pub(super) const LOG_LEVELS: &str = "debug, info, warn, error";
+pub(super) const LOG_FORMATS: &str = "text, json";
+pub(super) const ADDRESS: &str = "an IPv4 or IPv6 address of this machine";
 pub(super) const SOCKET: &str = "an absolute path";
 
 fn list<T>(value: &str, item: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
@@ -104,4 +106,16 @@ pub(super) fn log_level(value: &str) -> Result<LogLevel, String> {
 pub(super) fn absolute(value: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(value);
     if path.is_absolute() { Ok(path) } else { Err("not an absolute path".to_owned()) }
+}
+
+pub(super) fn log_format(value: &str) -> Result<LogFormat, String> {
+    match value.to_ascii_lowercase().as_str() {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("no such format".to_owned()),
+    }
+}
+
+pub(super) fn address(value: &str) -> Result<IpAddr, String> {
+    value.parse().map_err(|_| "not an address".to_owned())
 }

@@ -6,11 +6,13 @@
 
 mod processes;
 mod selection;
+mod standing;
 #[cfg(test)]
 mod tests;
 
-pub use processes::{Discovery, MAX_PROCESSES};
+pub use processes::{Discovery, MAX_PROCESSES, Sight};
 pub use selection::{Matcher, SelectionError};
+pub use standing::{Denial, Matched, Miss, Origin, Standing};
 
 use ratatosk_proto::v1::{Decide, WantPorts};
 

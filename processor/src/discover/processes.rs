@@ -3,8 +3,10 @@
 use super::{
     Wish,
     selection::{Facts, Matcher},
+    standing::{Denial, Matched, Miss, Origin, Standing},
 };
 use crate::model::{KtimeNs, ProcessChange, ProcessEvent, ProcessId, ProcessInfo, Service};
+use crate::protocol::IncompleteCounts;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 use ratatosk_abi::TargetState;
@@ -20,7 +22,40 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Characters of a service name.
 const MAX_NAME_CHARS: usize = 128;
 
-#[derive(Clone, Debug, Default)]
+/// What was seen of a process, over all its connections.
+#[derive(Clone, Copy, Debug, Default)]
+struct Activity {
+    calls: u64,
+    exchanges: u64,
+    left_out: IncompleteCounts,
+}
+
+/// One process, for people.
+#[derive(Clone, Debug)]
+pub struct Sight<'a> {
+    /// Who.
+    pub process: ProcessId,
+    /// Its parent's pid.
+    pub parent_tgid: u32,
+    /// Path of its executable, if it could be read.
+    pub exe: Option<&'a str>,
+    /// Its short name.
+    pub comm: &'a str,
+    /// `service.name`.
+    pub service: String,
+    /// Ports that it listens on, at most [`MAX_PORTS`].
+    pub ports: Vec<u16>,
+    /// What is done with it, and why.
+    pub standing: Standing,
+    /// Socket calls that were seen while it was selected.
+    pub calls: u64,
+    /// Exchanges that were put together from them.
+    pub exchanges: u64,
+    /// Those that were not, or not wholly, by reason.
+    pub left_out: IncompleteCounts,
+}
+
+#[derive(Clone, Debug)]
 struct Process {
     parent_tgid: u32,
     handle: Option<u64>,
@@ -28,7 +63,14 @@ struct Process {
     comm: String,
     /// By the listening socket's cookie.
     listeners: Vec<(u64, u16)>,
-    is_selected: bool,
+    selected: Option<Origin>,
+    /// Why it is not selected, once that was looked at.
+    missed: Option<Miss>,
+    /// What the probes did with it when this was last told.
+    state: TargetState,
+    /// The loader told what it could read of it.
+    was_read: bool,
+    activity: Activity,
     /// Forked before our eyes, and it runs its parent's executable still.
     is_forked: bool,
     is_own: bool,
@@ -54,12 +96,76 @@ pub struct Discovery {
     overflows: u64,
 }
 
+impl Default for Process {
+    fn default() -> Self {
+        Self {
+            parent_tgid: 0,
+            handle: None,
+            exe: None,
+            comm: String::new(),
+            listeners: Vec::new(),
+            selected: None,
+            missed: None,
+            state: TargetState::Unknown,
+            was_read: false,
+            activity: Activity::default(),
+            is_forked: false,
+            is_own: false,
+            asked: None,
+            exited: None,
+            service: None,
+        }
+    }
+}
+
 impl Process {
-    /// `owns_pid`: no earlier process had this pid.
-    fn selects(&self, id: ProcessId, matcher: &Matcher, owns_pid: bool) -> bool {
-        let ports: Vec<u16> = self.listeners.iter().map(|(_, port)| *port).collect();
-        let facts = Facts { tgid: id.tgid, exe: self.exe.as_deref(), ports: &ports };
-        !self.is_own && (owns_pid || !matcher.is_by_pid()) && matcher.selects(&facts)
+    /// Selects it, or says why not. `owns_pid`: no earlier process had this pid.
+    fn judge(&mut self, id: ProcessId, matcher: &Matcher, owns_pid: bool) {
+        let judged = self.matched(id, matcher, owns_pid).map(Origin::Selector);
+        self.missed = judged.err();
+        self.selected = judged.ok().filter(|_| !self.is_own);
+    }
+
+    fn matched(&self, id: ProcessId, matcher: &Matcher, owns_pid: bool) -> Result<Matched, Miss> {
+        let facts = Facts { tgid: id.tgid, exe: self.exe.as_deref(), ports: &self.ports() };
+        let matched = matcher.judge(&facts)?;
+        if matcher.is_by_pid() && !owns_pid { Err(Miss::Pid) } else { Ok(matched) }
+    }
+
+    const fn is_selected(&self) -> bool {
+        self.selected.is_some()
+    }
+
+    fn ports(&self) -> Vec<u16> {
+        self.listeners.iter().map(|(_, port)| *port).collect()
+    }
+
+    fn standing(&self) -> Standing {
+        match (self.selected, self.missed) {
+            _ if self.is_own => Standing::Own,
+            _ if self.state == TargetState::Denied => Standing::Denied(Denial::Policy),
+            (Some(origin), _) if self.activity.calls == 0 => Standing::NoTraffic(origin),
+            (Some(origin), _) => Standing::Observed(origin),
+            _ if !self.was_read => Standing::Undecided,
+            (None, Some(Miss::Executable)) if self.exe.is_none() => Standing::Unreadable,
+            (None, Some(miss)) => Standing::NotSelected(miss),
+            (None, None) => Standing::Undecided,
+        }
+    }
+
+    fn sight(&self, process: ProcessId) -> Sight<'_> {
+        Sight {
+            process,
+            parent_tgid: self.parent_tgid,
+            exe: self.exe.as_deref(),
+            comm: &self.comm,
+            service: self.service.as_ref().map_or_else(|| self.name(), |service| service.name.clone()),
+            ports: self.ports(),
+            standing: self.standing(),
+            calls: self.activity.calls,
+            exchanges: self.activity.exchanges,
+            left_out: self.activity.left_out,
+        }
     }
 
     fn name(&self) -> String {
@@ -111,7 +217,52 @@ impl Discovery {
     /// Selected processes.
     #[must_use]
     pub fn selected(&self) -> usize {
-        self.processes.values().filter(|process| process.is_selected && process.exited.is_none()).count()
+        self.processes.values().filter(|process| process.is_selected() && process.exited.is_none()).count()
+    }
+
+    /// Everybody who runs now. Within a snapshot, what was not announced again yet is as it was before.
+    pub fn sights(&self) -> impl Iterator<Item = Sight<'_>> {
+        self.running().map(|(id, process)| process.sight(*id))
+    }
+
+    /// How each process stands that runs now.
+    pub fn standings(&self) -> impl Iterator<Item = Standing> {
+        self.running().map(|(_, process)| process.standing())
+    }
+
+    /// What selects.
+    #[must_use]
+    pub const fn matcher(&self) -> &Matcher {
+        &self.matcher
+    }
+
+    fn running(&self) -> impl Iterator<Item = (&ProcessId, &Process)> {
+        let before = self.before.iter().filter(|(id, _)| !self.processes.contains_key(*id));
+        self.processes.iter().chain(before).filter(|(_, process)| process.exited.is_none())
+    }
+
+    /// A socket call of a process was seen. Gives whether this very process is selected.
+    pub fn called(&mut self, id: ProcessId) -> bool {
+        if !self.is_selected(id) {
+            return false;
+        }
+        self.activity(id, |activity| activity.calls = activity.calls.saturating_add(1));
+        true
+    }
+
+    /// An exchange of a process was put together.
+    pub fn exchanged(&mut self, id: ProcessId) {
+        self.activity(id, |activity| activity.exchanges = activity.exchanges.saturating_add(1));
+    }
+
+    /// Exchanges of a process were left out, or told without something.
+    pub fn left_out(&mut self, id: ProcessId, counts: &IncompleteCounts) {
+        self.activity(id, |activity| activity.left_out.merge(counts));
+    }
+
+    fn activity(&mut self, id: ProcessId, change: impl Fn(&mut Activity)) {
+        let process = self.processes.get_mut(&id).or_else(|| self.before.get_mut(&id));
+        process.into_iter().for_each(|process| change(&mut process.activity));
     }
 
     /// Whether this very process is selected.
@@ -119,7 +270,7 @@ impl Discovery {
     pub fn is_selected(&self, id: ProcessId) -> bool {
         // within a snapshot, what was announced again is decided about at its end
         let known = [self.processes.get(&id), self.before.get(&id)];
-        known.into_iter().flatten().any(|process| process.is_selected)
+        known.into_iter().flatten().any(Process::is_selected)
     }
 
     /// What telemetry says about a process.
@@ -162,11 +313,11 @@ impl Discovery {
             let selected: HashMap<u32, String> = self
                 .processes
                 .iter()
-                .filter(|(_, process)| process.is_selected)
+                .filter(|(_, process)| process.is_selected())
                 .filter_map(|(id, process)| Some((id.tgid, process.exe.clone()?)))
                 .collect();
             let is_worker = |process: &Process| {
-                !process.is_selected
+                !process.is_selected()
                     && !process.is_own
                     && process.exe.is_some()
                     && selected.get(&process.parent_tgid) == process.exe.as_ref()
@@ -176,7 +327,7 @@ impl Discovery {
             if workers.is_empty() {
                 break;
             }
-            workers.into_iter().for_each(|worker| worker.is_selected = true);
+            workers.into_iter().for_each(|worker| worker.selected = Some(Origin::Parent(worker.parent_tgid)));
         }
     }
 
@@ -205,8 +356,13 @@ impl Discovery {
             self.overflows += 1;
             return None;
         }
-        let process = self.processes.entry(event.process).or_default();
+        let before = self.before.get(&event.process).map(|before| before.activity);
+        let process = self
+            .processes
+            .entry(event.process)
+            .or_insert_with(|| Process { activity: before.unwrap_or_default(), ..Process::default() });
         process.parent_tgid = event.parent.tgid;
+        process.state = event.state;
         process.is_own = event.state == TargetState::Own;
         process.comm = short_name(event.comm);
         Some(process)
@@ -216,7 +372,8 @@ impl Discovery {
     fn forked(&mut self, event: &ProcessEvent) {
         let parent = self.processes.get(&event.parent).cloned().unwrap_or_default();
         if let Some(process) = self.entry(event) {
-            process.is_selected = parent.is_selected && !process.is_own;
+            let origin = parent.selected.map(|_| Origin::Parent(event.parent.tgid));
+            process.selected = origin.filter(|_| !process.is_own);
             process.is_forked = true;
             process.exe = parent.exe;
         }
@@ -225,7 +382,9 @@ impl Discovery {
     /// Another executable: what the kernel remembers of it counts until its path is known.
     fn executed(&mut self, event: &ProcessEvent) {
         if let Some(process) = self.entry(event) {
-            process.is_selected = event.state == TargetState::Observed;
+            process.selected = (event.state == TargetState::Observed).then_some(Origin::Kernel);
+            process.missed = None;
+            process.was_read = false;
             process.is_forked = false;
             process.exe = None;
             process.handle = None;
@@ -237,7 +396,9 @@ impl Discovery {
     pub fn info(&mut self, info: &ProcessInfo<'_>) {
         let owns_pid = self.owns_pid(info.process);
         let Some(process) = self.processes.get_mut(&info.process) else { return };
-        let is_worker = process.is_selected && process.is_forked;
+        let is_worker = process.is_selected() && process.is_forked;
+        process.was_read = true;
+        process.state = info.state;
         process.handle = Some(info.handle);
         process.exe = info.exe.map(|bytes| exe_path(&String::from_utf8_lossy(bytes)));
         process.comm = short_name(info.comm);
@@ -245,7 +406,7 @@ impl Discovery {
         process.service = None;
         // a worker stays what its parent was when it was forked
         if !is_worker {
-            process.is_selected = process.selects(info.process, &self.matcher, owns_pid);
+            process.judge(info.process, &self.matcher, owns_pid);
         }
         self.ask(info.process);
     }
@@ -259,9 +420,11 @@ impl Discovery {
         {
             process.listeners.push((cookie, port));
         }
-        if !process.is_selected && process.selects(id, &self.matcher, owns_pid) {
-            process.is_selected = true;
-            self.ask(id);
+        if !process.is_selected() {
+            process.judge(id, &self.matcher, owns_pid);
+            if process.is_selected() {
+                self.ask(id);
+            }
         }
     }
 
@@ -280,7 +443,7 @@ impl Discovery {
         let by_executable = self.matcher.is_by_executable();
         let Some(process) = self.processes.get_mut(&id).filter(|process| !process.is_own) else { return };
         let Some(handle) = process.handle.filter(|_| !self.in_snapshot) else { return };
-        let verdict = if process.is_selected { Verdict::Observe } else { Verdict::Ignore };
+        let verdict = if process.is_selected() { Verdict::Observe } else { Verdict::Ignore };
         if process.asked == Some((handle, verdict)) {
             return;
         }

@@ -1,5 +1,6 @@
 //! The criteria that select a process: those of one kind are alternatives, those of different kinds must all hold.
 
+use super::standing::{Matched, Miss};
 use crate::config::Selection;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use ratatosk_proto::v1::{PortRange, WantPorts};
@@ -46,16 +47,33 @@ impl Matcher {
         Ok(Self { selection, executables })
     }
 
-    /// Whether these facts select a process.
-    #[must_use]
-    pub fn selects(&self, facts: &Facts<'_>) -> bool {
+    /// Which criteria select a process of these facts, or the first that does not hold.
+    ///
+    /// # Errors
+    /// [`Miss`]: it is not selected.
+    pub fn judge(&self, facts: &Facts<'_>) -> Result<Matched, Miss> {
         let Selection { open_ports, pids, executables } = &self.selection;
-        let port = facts.ports.iter().any(|port| open_ports.iter().any(|range| range.contains(*port)));
-        let exe = facts.exe.is_some_and(|exe| self.executables.is_match(exe));
-        !self.selection.is_empty()
-            && (open_ports.is_empty() || port)
-            && (executables.is_empty() || exe)
-            && (pids.is_empty() || pids.contains(&facts.tgid))
+        let is_open = |port: &u16| open_ports.iter().any(|range| range.contains(*port));
+        let port = facts.ports.iter().copied().find(is_open);
+        let executable = facts.exe.and_then(|exe| self.executables.matches(exe).first().copied());
+        let pid = pids.contains(&facts.tgid).then_some(facts.tgid);
+        if self.selection.is_empty() {
+            Err(Miss::NoSelector)
+        } else if !pids.is_empty() && pid.is_none() {
+            Err(Miss::Pid)
+        } else if !executables.is_empty() && executable.is_none() {
+            Err(Miss::Executable)
+        } else if !open_ports.is_empty() && port.is_none() {
+            Err(Miss::Port)
+        } else {
+            Ok(Matched { port, executable, pid })
+        }
+    }
+
+    /// What was asked for.
+    #[must_use]
+    pub const fn selection(&self) -> &Selection {
+        &self.selection
     }
 
     /// A pid is among the criteria.

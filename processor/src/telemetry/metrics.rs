@@ -4,6 +4,7 @@
 //! loader started and outlive the processor, and at each scrape `produced = acknowledged + dropped + held` holds.
 
 use super::exposition::{self, Kind};
+use crate::discover::Standing;
 use crate::model::{EndedBy, Incomplete};
 use ratatosk_abi::RecordKind;
 use ratatosk_proto::v1;
@@ -41,6 +42,12 @@ const BUILD_INFO: Metric = Metric {
 const LOADER_CONNECTED: Metric =
     gauge("ratatosk_loader_connected", "1 while a stream of the loader is open.");
 const PROCESSES_OBSERVED: Metric = gauge("ratatosk_processes_observed", "Processes that are observed now.");
+const PROCESSES: Metric = Metric {
+    name: "ratatosk_processes",
+    kind: Kind::Gauge,
+    labels: &["state", "reason"],
+    help: "Processes that were announced and run, by what is done with them and why; `ratatosk explain` names each.",
+};
 const PRODUCED: Metric =
     counter("ratatosk_records_produced_total", &["kind"], "Records that the loader took from the kernel.");
 const ACKNOWLEDGED: Metric =
@@ -125,6 +132,8 @@ struct Inner {
     own: Own,
     connected: bool,
     processes_observed: u64,
+    /// By the place of its labels in [`Standing::LABELS`].
+    processes: [u64; Standing::LABELS.len()],
 }
 
 impl Default for Telemetry {
@@ -165,6 +174,18 @@ impl Telemetry {
     /// How many processes are observed now.
     pub fn processes_observed(&self, n: u64) {
         self.lock().processes_observed = n;
+    }
+
+    /// How every process stands now.
+    pub fn processes(&self, standings: impl Iterator<Item = Standing>) {
+        let mut counts = [0_u64; Standing::LABELS.len()];
+        for labels in standings.map(Standing::labels) {
+            let mut known = counts.iter_mut().zip(Standing::LABELS);
+            if let Some((count, _)) = known.find(|(_, known)| *known == labels) {
+                *count += 1;
+            }
+        }
+        self.lock().processes = counts;
     }
 
     /// `n` exchanges became no span, or less of one.
@@ -209,6 +230,8 @@ impl Telemetry {
         write(out, &BUILD_INFO, [(version, 1)]);
         write(out, &LOADER_CONNECTED, [(vec![], u64::from(inner.connected))]);
         write(out, &PROCESSES_OBSERVED, [(vec![], inner.processes_observed)]);
+        let processes = Standing::LABELS.iter().zip(inner.processes);
+        write(out, &PROCESSES, processes.map(|((state, reason), n)| (vec![*state, *reason], n)));
         if let Some(status) = &inner.loader {
             render_loader(out, status);
         }

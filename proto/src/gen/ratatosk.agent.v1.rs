@@ -19,7 +19,7 @@ pub mod loader_message {
     }
 }
 /// First message of every stream.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Hello {
     /// Of this file; 1.
     #[prost(uint32, tag = "1")]
@@ -49,6 +49,23 @@ pub struct Hello {
     pub turn_bytes: u32,
     #[prost(uint32, tag = "10")]
     pub call_bytes: u32,
+    /// Every family that carries payload, the best first.
+    #[prost(message, repeated, tag = "11")]
+    pub tiers: ::prost::alloc::vec::Vec<Tier>,
+}
+/// What became of a probe family that carries payload.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Tier {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(enumeration = "TierState", tag = "2")]
+    pub state: i32,
+    /// Why it is not at work, one line for people; empty if it is.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// What it can't see, as tier_lacks.
+    #[prost(string, repeated, tag = "4")]
+    pub lacks: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Two clocks read at the same moment. Sent again every 10 s.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -207,6 +224,40 @@ pub struct PortRange {
     pub first: u32,
     #[prost(uint32, tag = "2")]
     pub last: u32,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TierState {
+    Unspecified = 0,
+    AtWork = 1,
+    /// It did not load, did not attach, or failed its self-test.
+    Failed = 2,
+    /// A better one is at work, or another one was asked for.
+    NotTried = 3,
+}
+impl TierState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TIER_STATE_UNSPECIFIED",
+            Self::AtWork => "TIER_STATE_AT_WORK",
+            Self::Failed => "TIER_STATE_FAILED",
+            Self::NotTried => "TIER_STATE_NOT_TRIED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TIER_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "TIER_STATE_AT_WORK" => Some(Self::AtWork),
+            "TIER_STATE_FAILED" => Some(Self::Failed),
+            "TIER_STATE_NOT_TRIED" => Some(Self::NotTried),
+            _ => None,
+        }
+    }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -120,6 +120,7 @@ pub fn handover(
         turn_bytes: 1024,
         call_bytes: 512,
         tier: "socket".to_owned(),
+        tiers: Vec::new(),
         tier_lacks: vec!["io_uring payload".to_owned()],
         bounds,
         own_tgids: vec![1],

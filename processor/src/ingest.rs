@@ -274,9 +274,10 @@ mod tests {
             let _peer = listener.accept().await.expect("a peer");
             began.elapsed().as_millis()
         };
+        let (_desk, mut questions) = crate::explain::desk();
         tokio::select! {
             at = loader => at,
-            ended = run(&socket, &mut pipeline, None, std::future::pending()) => panic!("{ended:?}"),
+            ended = run(&socket, &mut pipeline, None, &mut questions, std::future::pending()) => panic!("{ended:?}"),
         }
     }
 

@@ -175,8 +175,7 @@ fn after_long_help() -> String {
     format!(
         "Environment variables, with the prefix BEYLA_ or OTEL_EBPF_ (which wins):\n{beyla}\
          Criteria of different kinds must all hold.\n\n\
-         A file of Beyla or OBI is read with --config or BEYLA_CONFIG_PATH; variables count before it. docs/configuration.md\n\
-         has every key.\n\n\
+         A file of Beyla or OBI is read with --config or BEYLA_CONFIG_PATH; variables count before it.\n\n\
          Environment variables without prefix:\n{own}\n\
          Spans are printed on stdout, logs on stderr.\n\n\
          Exit codes:\n  \

@@ -14,7 +14,7 @@ const MAX_DEPTH: usize = 32;
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node {
-    /// Counted from 1.
+    /// Counted from 1; of a value in a section, the line of its key.
     pub(super) line: usize,
     pub(super) content: Content,
 }
@@ -68,8 +68,8 @@ fn text(path: &Path) -> Result<String, String> {
 struct Open {
     line: usize,
     anchor: usize,
-    /// The key whose value comes next, for a section.
-    key: Option<String>,
+    /// The key whose value comes next, for a section, and its line.
+    key: Option<(String, usize)>,
     content: Content,
 }
 
@@ -173,7 +173,8 @@ impl Builder {
         match &mut open.content {
             Content::List(list) => list.push(node),
             Content::Map(map) => match open.key.take() {
-                Some(key) => map.push((key, node)),
+                // people look for the key, wherever its value begins
+                Some((key, line)) => map.push((key, Node { line, ..node })),
                 None => open.key = Some(new_key(map, node)?),
             },
             Content::Null | Content::Scalar(_) => {}
@@ -182,12 +183,12 @@ impl Builder {
     }
 }
 
-fn new_key(map: &[(String, Node)], node: Node) -> Result<String, Fault> {
+fn new_key(map: &[(String, Node)], node: Node) -> Result<(String, usize), Fault> {
     match node.content {
         Content::Scalar(key) if map.iter().any(|(known, _)| *known == key) => {
             Err((node.line, format!("{key} stands twice in its section")))
         }
-        Content::Scalar(key) => Ok(key),
+        Content::Scalar(key) => Ok((key, node.line)),
         _ => Err((node.line, "a key must be one word".to_owned())),
     }
 }

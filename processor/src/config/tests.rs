@@ -198,3 +198,28 @@ fn a_port_range_holds_its_ends() {
     let range = PortRange { first: 10, last: 12 };
     assert_eq!([9, 10, 12, 13].map(|port| range.contains(port)), [false, true, true, false]);
 }
+
+/// What the exporters ask for by their variables is found in a file as well.
+#[test]
+fn a_variable_counts_before_its_key_and_a_twin_before_the_file() {
+    let path = std::env::temp_dir().join(format!("ratatosk-twin-{}.yml", std::process::id()));
+    let yaml = "otel_traces_export:\n  endpoint: http://a:4317\n  queue_size: 5000\notel_metrics_export: {interval: 30s}\n";
+    std::fs::write(&path, yaml).unwrap();
+    let read = |env: &[(&str, &str)]| {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let mut env = Environment::new(Some(&path), env).unwrap();
+        let text = |text: &str| Ok(text.to_owned());
+        let endpoint = env.plain("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", text, "").unwrap();
+        let queue = env.parsed("OTLP_TRACES_QUEUE_SIZE", text, "").unwrap();
+        (endpoint.unwrap(), queue.unwrap(), env.parsed("METRICS_INTERVAL", text, "").unwrap())
+    };
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(read(&[]), ("http://a:4317".to_owned(), "5000".to_owned(), some("30s")));
+    let set = [
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://b:4317"),
+        ("BEYLA_OTLP_TRACES_QUEUE_SIZE", "7"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "1000"),
+    ];
+    assert_eq!(read(&set), ("http://b:4317".to_owned(), "7".to_owned(), None));
+    std::fs::remove_file(&path).unwrap();
+}

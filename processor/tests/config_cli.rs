@@ -22,7 +22,7 @@ fn check_says_what_has_no_effect_and_ends_with_0() {
     let (code, stdout, stderr) = config("check", &example("everything.yml"));
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     assert!(
-        stdout.contains("warning: ") && stdout.contains("everything.yml:23: ebpf.wakeup_len is"),
+        stdout.contains("warning: ") && stdout.contains("everything.yml:19: ebpf.wakeup_len is"),
         "{stdout}"
     );
     assert!(stdout.ends_with("everything.yml: valid\n"), "{stdout}");

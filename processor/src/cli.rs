@@ -1,6 +1,6 @@
-//! The command line. Settings come from the environment; arguments say what to do.
+//! The command line. Settings come from a file and the environment; arguments say what to do.
 
-use crate::config::{VARIABLES, Variable};
+use crate::config::{Variable, variables};
 use crate::exit::Exit;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -50,6 +50,9 @@ pub enum Command {
     },
     /// Say what is done with every process, and why: asks the running processor
     Explain(ExplainArgs),
+    /// Look at a configuration without running it
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Print documentation made from the program itself
     #[command(hide = true)]
     Docs {
@@ -65,6 +68,24 @@ pub struct RunArgs {
     /// Socket of the loader, instead of RATATOSK_SOCKET
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
+    /// Configuration file of Beyla or OBI, instead of BEYLA_CONFIG_PATH; `-config` works, too
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// What to do with a configuration.
+#[derive(Clone, Debug, Eq, PartialEq, Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether a file is right, and what of it has no effect
+    Check {
+        /// File to read
+        file: PathBuf,
+    },
+    /// Print every setting as it counts, with its origin: default, file and line, or variable
+    Show {
+        /// File to read, instead of BEYLA_CONFIG_PATH
+        file: Option<PathBuf>,
+    },
 }
 
 /// Arguments of `explain`.
@@ -124,11 +145,19 @@ impl Cli {
 
 /// Reads the command line. Help and version are printed here and end with [`Exit::Done`], mistakes with [`Exit::Usage`].
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> {
-    Cli::try_parse_from(args).map(Cli::into_command).map_err(|error| {
+    Cli::try_parse_from(args.into_iter().map(two_dashes)).map(Cli::into_command).map_err(|error| {
         // Nobody left to tell if that fails.
         let _ = error.print();
         if error.use_stderr() { Exit::Usage } else { Exit::Done }
     })
+}
+
+/// Beyla's option has one dash, as Go writes them.
+fn two_dashes(arg: OsString) -> OsString {
+    match arg.to_str() {
+        Some(text) if text == "-config" || text.starts_with("-config=") => format!("-{text}").into(),
+        _ => arg,
+    }
 }
 
 /// The definition, for generated documentation.
@@ -156,19 +185,20 @@ fn section(command: &mut clap::Command, heading: &str) -> String {
 }
 
 fn after_long_help() -> String {
-    let width = VARIABLES.iter().map(|variable| variable.name.len()).max().unwrap_or(0);
-    let line = |variable: &Variable| format!("  {:width$}  {}\n", variable.name, variable.help);
-    let (beyla, own): (Vec<&Variable>, Vec<&Variable>) = VARIABLES.iter().partition(|v| v.has_prefix);
+    let width = variables().map(|variable| variable.name.len()).max().unwrap_or(0);
+    let line = |variable: Variable| format!("  {:width$}  {}\n", variable.name, variable.help);
+    let (beyla, own): (Vec<Variable>, Vec<Variable>) = variables().partition(|v| v.has_prefix);
     let beyla: String = beyla.into_iter().map(line).collect();
     let own: String = own.into_iter().map(line).collect();
     format!(
         "Environment variables, with the prefix BEYLA_ or OTEL_EBPF_ (which wins):\n{beyla}\
          Criteria of different kinds must all hold.\n\n\
+         A file of Beyla or OBI is read with --config or BEYLA_CONFIG_PATH; variables count before it.\n\n\
          Environment variables without prefix:\n{own}\n\
          Spans are printed on stdout, logs on stderr.\n\n\
          Exit codes:\n  \
          0   ended as asked\n  \
-         64  wrong arguments or a wrong value of a variable\n  \
+         64  wrong arguments, or a wrong value of a variable or in a file\n  \
          69  something needed is taken or missing: a port, the socket, the file, the process\n  \
          70  a fault of the program itself\n  \
          77  not permitted: it refuses to run as root, or the loader refuses this user"
@@ -194,7 +224,26 @@ mod tests {
             let Ok(Command::Run(run)) = parsed(args) else { panic!("{args:?}") };
             assert_eq!(run.socket, Some(PathBuf::from("/a")));
         }
-        assert!(matches!(parsed(&[]), Ok(Command::Run(RunArgs { socket: None }))));
+        assert!(matches!(parsed(&[]), Ok(Command::Run(RunArgs { socket: None, config: None }))));
+    }
+
+    #[test]
+    fn a_file_is_named_with_one_dash_or_two() {
+        for args in [&["-config", "/f"][..], &["-config=/f"], &["--config", "/f"], &["run", "-config", "/f"]]
+        {
+            let Ok(Command::Run(run)) = parsed(args) else { panic!("{args:?}") };
+            assert_eq!(run.config, Some(PathBuf::from("/f")), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_can_be_looked_at() {
+        let Ok(Command::Config(ConfigCommand::Check { file })) = parsed(&["config", "check", "f"]) else {
+            panic!()
+        };
+        assert_eq!(file, PathBuf::from("f"));
+        let Ok(Command::Config(show)) = parsed(&["config", "show"]) else { panic!() };
+        assert_eq!(show, ConfigCommand::Show { file: None });
     }
 
     #[test]
@@ -223,7 +272,7 @@ mod tests {
     #[test]
     fn the_page_tells_every_variable_exit_code_and_command() {
         let page = markdown(&command());
-        for variable in VARIABLES {
+        for variable in variables() {
             assert!(page.contains(variable.name), "{} not in\n{page}", variable.name);
         }
         for word in [

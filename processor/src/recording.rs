@@ -6,7 +6,7 @@
 //! The header keeps what else decides about the spans: the key of the ids, and the selection.
 
 use crate::{
-    config::{PortRange, Selection},
+    config::{PortRange, Rules, Selection},
     correlate::IdKey,
 };
 use prost::Message;
@@ -78,13 +78,15 @@ struct HeaderJson {
     pids: Vec<u32>,
     #[serde(default)]
     host: String,
+    #[serde(default)]
+    rules: Rules,
 }
 
 impl From<&Header> for HeaderJson {
     fn from(header: &Header) -> Self {
-        let Selection { open_ports, executables, pids } = header.selection.clone();
+        let Selection { open_ports, executables, pids, rules } = header.selection.clone();
         let open_ports = open_ports.into_iter().map(|range| (range.first, range.last)).collect();
-        Self { key: header.key, open_ports, executables, pids, host: header.host.clone() }
+        Self { key: header.key, open_ports, executables, pids, host: header.host.clone(), rules }
     }
 }
 
@@ -92,7 +94,8 @@ impl From<HeaderJson> for Header {
     fn from(json: HeaderJson) -> Self {
         let ports = json.open_ports.into_iter();
         let open_ports = ports.map(|(first, last)| PortRange { first, last }).collect();
-        let selection = Selection { open_ports, executables: json.executables, pids: json.pids };
+        let selection =
+            Selection { open_ports, executables: json.executables, pids: json.pids, rules: json.rules };
         Self { key: json.key, selection, host: json.host }
     }
 }

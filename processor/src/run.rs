@@ -1,8 +1,8 @@
 //! What each command does.
 
 use crate::{
-    cli::{Command, ExplainArgs, RunArgs, TracePrinterArg},
-    config::{Config, ConfigError, LogFormat, TracePrinter, environment},
+    cli::{Command, ConfigCommand, ExplainArgs, RunArgs, TracePrinterArg},
+    config::{self, Config, ConfigError, Environment, LogFormat, TracePrinter, environment},
     correlate::IdKey,
     discover::{Matcher, SelectionError},
     exit::{Exit, RootRefused, refuse_root},
@@ -77,6 +77,8 @@ pub fn run(command: Command) -> Result<(), RunError> {
         Command::Record { file, run } => observe(&run, Some(&file)),
         Command::Replay { file, trace_printer } => replay(&file, trace_printer),
         Command::Explain(args) => explain(&args),
+        Command::Config(ConfigCommand::Check { file }) => check(&file),
+        Command::Config(ConfigCommand::Show { file }) => show(file.as_deref()),
         Command::Docs { page: crate::cli::Page::Cli } => {
             print!("{}", crate::cli::markdown(&crate::cli::command()));
             Ok(())
@@ -86,7 +88,7 @@ pub fn run(command: Command) -> Result<(), RunError> {
 
 fn observe(args: &RunArgs, recording: Option<&Path>) -> Result<(), RunError> {
     refuse_root()?;
-    let mut config = load_config()?;
+    let mut config = load_config(args.config.as_deref())?;
     if let Some(socket) = &args.socket {
         config.socket.clone_from(socket);
     }
@@ -157,7 +159,7 @@ fn explain(args: &ExplainArgs) -> Result<(), RunError> {
 
 fn replay(file: &Path, printer: Option<TracePrinterArg>) -> Result<(), RunError> {
     refuse_root()?;
-    let mut config = load_config()?;
+    let mut config = load_config(None)?;
     let mut player = Player::open(file)?;
     config.selection = player.header.selection.clone();
     if let Some(printer) = printer {
@@ -185,13 +187,30 @@ pub fn play(player: &mut Player, pipeline: &mut Pipeline) -> Result<(), RunError
     Ok(())
 }
 
-fn load_config() -> Result<Config, RunError> {
-    let config = Config::load(environment())?;
+fn load_config(file: Option<&Path>) -> Result<Config, RunError> {
+    let config = Config::load_with(file, environment())?;
     log_to_stderr(&config);
     for warning in &config.warnings {
         warn!("{warning}");
     }
     Ok(config)
+}
+
+/// Prints what would be warned about if `file` were run with these variables.
+fn check(file: &Path) -> Result<(), RunError> {
+    let config = Config::load_with(Some(file), environment())?;
+    Matcher::new(config.selection.clone())?;
+    for warning in &config.warnings {
+        println!("warning: {warning}");
+    }
+    println!("{}: valid", file.display());
+    Ok(())
+}
+
+fn show(file: Option<&Path>) -> Result<(), RunError> {
+    Config::load_with(file, environment())?;
+    print!("{}", config::show(&Environment::new(file, environment())?));
+    Ok(())
 }
 
 fn pipeline(config: &Config, key: IdKey, telemetry: &Telemetry) -> Result<Pipeline, RunError> {

@@ -22,6 +22,7 @@ pub struct Page {
 pub fn pages() -> Vec<Page> {
     vec![
         Page { path: "docs/cli.md", text: cli() },
+        Page { path: "docs/configuration.md", text: configuration() },
         Page { path: "docs/metrics.md", text: metrics(&exposition()) },
     ]
 }
@@ -40,6 +41,34 @@ fn cli() -> String {
 /// The page is the same whatever is set where it is made.
 fn without_values(command: Command) -> Command {
     command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(without_values)
+}
+
+const CONFIGURATION_INTRO: &str = "\
+Ratatosk reads the configuration files and variables of Grafana Beyla and of OpenTelemetry eBPF Instrumentation (OBI):
+
+```sh
+ratatosk run --config beyla.yml       # or BEYLA_CONFIG_PATH=beyla.yml
+ratatosk config check beyla.yml       # is it right, and what of it has no effect yet?
+ratatosk config show beyla.yml        # every setting as it counts, and who said so
+```
+
+`ratatosk-loader standalone` hands its `BEYLA_*`, `OTEL_*` and `RATATOSK_*` variables on to the processor: set
+`BEYLA_CONFIG_PATH` there, to a file that the user of the processor may read.
+
+- Defaults < file < variables. Every `BEYLA_X` is read as `OTEL_EBPF_X`, too; where both are set, `OTEL_EBPF_X` counts.
+- `${NAME}` and `${NAME:-default}` in a value of the file stand for a variable of the processor's environment.
+- A key or variable that is not done yet (`not yet` below) is named in one warning each, and the agent starts without it.
+- An unknown key, or a value of the wrong type, ends it with exit code 64 and a line that tells file, line, key, and what
+  was probably meant.
+- The entries of `discovery.instrument` are alternatives; the criteria of one entry must all hold, and the settings
+  `open_port`, `auto_target_exe`, `executable_path` and `target_pids` are one entry more. `exclude_instrument` wins over
+  them. The default exclusions leave out what an entry does not name by a port, a pid, a path or a command line.
+- Where no criterion can be known (Kubernetes, an unknown language), it does not match.
+- At most 1 MiB, 256 entries of a list of criteria, 1024 of any other.
+";
+
+fn configuration() -> String {
+    format!("# Configuration\n\n{MADE}\n{CONFIGURATION_INTRO}{}", ratatosk::config::page())
 }
 
 /// Every own metric, with a value for each of its labels.

@@ -6,11 +6,19 @@ use std::{env, ffi::OsString};
 const PREFIXES: [&str; 3] = ["BEYLA_", "OTEL_", "RATATOSK_"];
 /// What a program needs to look right in a terminal.
 const NAMES: [&str; 6] = ["RUST_LOG", "TERM", "NO_COLOR", "COLORTERM", "LANG", "PATH"];
-/// Any of these, as `BEYLA_X` or `OTEL_EBPF_X`, means that somebody chose what to watch.
-const SELECTORS: [&str; 4] = ["OPEN_PORT", "EXECUTABLE_PATH", "AUTO_TARGET_EXE", "TARGET_PID"];
+/// Any of these, as `BEYLA_X` or `OTEL_EBPF_X`, means that somebody chose what to watch. A file may.
+const SELECTORS: [&str; 7] = [
+    "OPEN_PORT",
+    "EXECUTABLE_NAME",
+    "EXECUTABLE_PATH",
+    "AUTO_TARGET_EXE",
+    "AUTO_TARGET_LANGUAGE",
+    "TARGET_PID",
+    "CONFIG_PATH",
+];
 
-/// Any of these means that somebody chose how requests are printed.
-const PRINTERS: [&str; 2] = ["TRACE_PRINTER", "PRINT_TRACES"];
+/// Any of these means that somebody chose how requests are printed. A file may.
+const PRINTERS: [&str; 3] = ["TRACE_PRINTER", "PRINT_TRACES", "CONFIG_PATH"];
 
 /// Variables that are handed on: everything else of root's environment stays with root.
 pub fn handed_on() -> impl Iterator<Item = (OsString, OsString)> {

@@ -1,126 +1,70 @@
 //! Which variables mean something, to us or to Beyla.
 
 use super::Warning;
+use super::keys::{self, Key, PREFIXES, Status, nearest};
+use std::collections::BTreeMap;
 
-/// Prefixes of Beyla's variables; the first that is set counts.
-pub(super) const PREFIXES: [&str; 2] = ["OTEL_EBPF_", "BEYLA_"];
+/// Variables of the first posts about Beyla, of 2023, before they all had a prefix.
+const WITHOUT_PREFIX: [&str; 3] = ["OPEN_PORT", "PRINT_TRACES", "EXECUTABLE_NAME"];
 
 /// A variable that works.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Variable {
     /// Without prefix, if it is one of Beyla's.
     pub name: &'static str,
     /// It is read with the prefixes `BEYLA_` and `OTEL_EBPF_`.
     pub has_prefix: bool,
     /// One line for people.
-    pub help: &'static str,
-}
-
-const fn beyla(name: &'static str, help: &'static str) -> Variable {
-    Variable { name, has_prefix: true, help }
+    pub help: String,
 }
 
 /// Every variable that works, in the order of the help.
-pub const VARIABLES: &[Variable] = &[
-    beyla("OPEN_PORT", "observe processes that listen on these ports: 80,443,8000-8999"),
-    beyla("AUTO_TARGET_EXE", "observe processes whose executable's path matches this glob: */nginx"),
-    beyla("EXECUTABLE_PATH", "the same; the glob may match any part of the path: nginx"),
-    beyla("TARGET_PID", "observe these processes: 123,456"),
-    beyla("TRACE_PRINTER", "print spans on stdout: disabled (default), text, json, json_indent, counter"),
-    beyla("PRINT_TRACES", "true is TRACE_PRINTER=text"),
-    beyla("PROMETHEUS_PORT", "serve metrics on this port; 0 (default) is off"),
-    beyla("PROMETHEUS_PATH", "where the metrics are, default /metrics"),
-    beyla("LOG_LEVEL", "log on stderr: debug, info (default), warn, error"),
-    beyla("LOG_FORMAT", "the same as: text (default), json"),
-    beyla("HEALTH_CHECK_PORT", "answer /healthz and /readyz on this port; 0 (default) is off"),
-    beyla("HEALTH_CHECK_LISTEN_ADDRESS", "on this address, default 127.0.0.1"),
-    beyla("HEALTH_CHECK_UNIX_SOCKET_PATH", "answer them on this unix socket as well"),
-    Variable {
-        name: "RATATOSK_SOCKET",
-        has_prefix: false,
-        help: "socket of the loader, default /run/ratatosk/agent.sock",
-    },
-    Variable {
-        name: crate::explain::SOCKET_VARIABLE,
-        has_prefix: false,
-        help: "socket that `ratatosk explain` asks, default beside the loader's: /run/ratatosk-processor/explain.sock",
-    },
-    Variable { name: "NO_COLOR", has_prefix: false, help: "no colours, even on a terminal" },
-];
+pub fn variables() -> impl Iterator<Item = Variable> {
+    keys::all().filter(|key| key.status() == Status::Supported).flat_map(|key| {
+        let of = move |has_prefix| move |name| Variable { name, has_prefix, help: help(key) };
+        key.beyla().map(of(true)).chain(key.plain().map(of(false)))
+    })
+}
 
-/// What Beyla reads and we do not yet: whole names, or the beginnings of families (they end in `_`).
-const ONLY_BEYLA: &[&str] = &[
-    "ALLOW_SERVICE_GRAPH_SELF_REFERENCES",
-    "AUTO_TARGET_LANGUAGE",
-    "BACKOFF_",
-    "BPF_",
-    "CHANNEL_",
-    "CONFIG_PATH",
-    "COUCHBASE_DB_CACHE_SIZE",
-    "DEFAULT_OTLP_GRPC_PORT",
-    "DISCOVERY_POLL_INTERVAL",
-    "DOTNET_",
-    "ENFORCE_SYS_CAPS",
-    "EXCLUDE_OTEL_INSTRUMENTED_SERVICES",
-    "EXCLUDE_OTEL_INSTRUMENTED_SERVICES_SPAN_METRICS",
-    "EXTRA_SPAN_RESOURCE_ATTRIBUTES",
-    "FORCE_BPF_MAP_READER",
-    "GEOIP_",
-    "HEALTH_CHECK_",
-    "HEURISTIC_SQL_DETECT",
-    "HOST_ID",
-    "HOSTNAME",
-    "HOSTNAME_DNS_RESOLUTION",
-    "HTTP_",
-    "INSECURE_SKIP_VERIFY",
-    "INSTRUMENT_CUDA",
-    "INTERNAL_METRICS_",
-    "JAVA_ROUTE_HARVEST_DELAY",
-    "JAVAAGENT_",
-    "KUBE_",
-    "LOG_CONFIG",
-    "METADATA_RETRY_",
-    "METRIC_SPAN_NAMES_LIMIT",
-    "METRICS_",
-    "MIN_PROCESS_AGE",
-    "NAME_RESOLVER_",
-    "NETWORK_",
-    "NODEJS_",
-    "OTLP_",
-    "OVERRIDE_BPF_LOOP_ENABLED",
-    "OVERRIDE_BPFLOOP_ENABLED",
-    "PROCESS_CONTEXT_POLL_INTERVAL",
-    "PROFILE_PORT",
-    "PROMETHEUS_",
-    "PROTOCOL_DEBUG_PRINT",
-    "RENAME_UNRESOLVED_HOSTS",
-    "RENAME_UNRESOLVED_HOSTS_",
-    "REVERSE_DNS_",
-    "ROUTE_HARVESTER_TIMEOUT",
-    "SDK_LOG_LEVEL",
-    "SENSITIVE_QUERY_PARAMS_",
-    "SERVICE_NAME",
-    "SERVICE_NAME_TEMPLATE",
-    "SERVICE_NAMESPACE",
-    "SHUTDOWN_TIMEOUT",
-    "SKIP_GO_SPECIFIC_TRACERS",
-    "STATS_",
-    "TRACES_",
-];
+fn help(key: &Key) -> String {
+    let words = match key.kind {
+        keys::Kind::OneOf(words) => format!(": {}", words.join(", ")),
+        _ => String::new(),
+    };
+    let default = if key.default.is_empty() { String::new() } else { format!("; default {}", key.default) };
+    format!("{}{words}{default}", key.help)
+}
 
 /// What to say about a variable that is set, `None` if it works or is not ours to judge.
-pub(super) fn judge(variable: &str) -> Option<Warning> {
-    let name = PREFIXES.iter().find_map(|prefix| variable.strip_prefix(prefix))?;
-    let variable = variable.to_owned();
-    if VARIABLES.iter().any(|known| known.has_prefix && known.name == name) {
-        None
-    } else if ONLY_BEYLA.iter().any(|known| is_family_or_name(known, name)) {
-        Some(Warning::NotSupported { variable })
-    } else {
-        Some(Warning::Unknown { variable })
+pub(super) fn judge(variable: &str, set: &BTreeMap<String, String>) -> Option<Warning> {
+    match PREFIXES.iter().find_map(|prefix| Some((prefix, variable.strip_prefix(prefix)?))) {
+        Some((prefix, name)) => judge_beyla(variable, prefix, name),
+        None => judge_plain(variable, set),
     }
 }
 
-fn is_family_or_name(known: &str, name: &str) -> bool {
-    name == known || (known.ends_with('_') && name.starts_with(known))
+fn judge_beyla(variable: &str, prefix: &str, name: &str) -> Option<Warning> {
+    match keys::by_beyla(name).next() {
+        Some(key) => not_supported(variable, key),
+        None => {
+            let names = keys::all().flat_map(Key::beyla);
+            let nearest = nearest(name, names).map(|near| format!("{prefix}{near}"));
+            Some(Warning::Unknown { variable: variable.to_owned(), nearest })
+        }
+    }
+}
+
+/// Other programs read variables without our prefixes, too: only what is surely meant for an agent is judged.
+fn judge_plain(variable: &str, set: &BTreeMap<String, String>) -> Option<Warning> {
+    if WITHOUT_PREFIX.contains(&variable) {
+        let is_set = PREFIXES.iter().any(|prefix| set.contains_key(&format!("{prefix}{variable}")));
+        return (!is_set).then(|| Warning::NoPrefix { variable: variable.to_owned() });
+    }
+    let is_for_agents = ["OTEL_", "OBI_"].iter().any(|prefix| variable.starts_with(prefix));
+    keys::by_plain(variable).filter(|_| is_for_agents).and_then(|key| not_supported(variable, key))
+}
+
+fn not_supported(variable: &str, key: &Key) -> Option<Warning> {
+    let warning = || Warning::NotSupported { setting: variable.to_owned(), effect: key.help };
+    (key.status() == Status::NotYet).then(warning)
 }

@@ -1,23 +1,41 @@
-//! Settings: environment variables to checked values.
+//! Settings: a file and environment variables to checked values.
 //!
+//! defaults < file < environment. What a file may say stands in [`keys`]; [`Environment`] holds the layers.
 //! Every variable of Beyla is read as `BEYLA_X` and as `OTEL_EBPF_X`; where both are set, `OTEL_EBPF_X` counts.
 //! An empty value is no value. A value that is not understood is an error: running with a setting that nobody asked
 //! for is worse than not running.
 
+mod combinations;
+mod discovery;
 mod environment;
+mod file;
+pub mod keys;
 mod known;
+mod page;
 mod parse;
+mod scalar;
+mod show;
 #[cfg(test)]
 mod tests;
+mod walk;
+mod warning;
 
-pub use environment::{Warning, environment};
-pub use known::{VARIABLES, Variable};
+pub use discovery::{Criteria, Naming, Pattern, Rules};
+pub use environment::{Environment, Origin, environment};
+pub use file::MAX_FILE_BYTES;
+pub use known::{Variable, variables};
+pub use page::page;
+pub use show::show;
+pub use warning::Warning;
+
+pub(crate) use parse::compiled as compiled_regex;
 
 use crate::exit::Exit;
-use environment::Environment;
+use serde::{Deserialize, Serialize};
 use std::{
+    fmt,
     net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 /// Where the loader listens unless told otherwise.
@@ -56,18 +74,26 @@ pub struct Selection {
     pub executables: Vec<String>,
     /// Process ids, as the loader sees them. `TARGET_PID`.
     pub pids: Vec<u32>,
+    /// What a file says about it.
+    pub rules: Rules,
 }
 
 impl Selection {
     /// Nothing is selected.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.open_ports.is_empty() && self.executables.is_empty() && self.pids.is_empty()
+        !self.has_criteria() && self.rules.instrument.is_empty()
+    }
+
+    /// One of the criteria beside the rules is set.
+    #[must_use]
+    pub const fn has_criteria(&self) -> bool {
+        !self.open_ports.is_empty() || !self.executables.is_empty() || !self.pids.is_empty()
     }
 }
 
 /// Ports `first` to `last`, both included; `1 <= first <= last`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PortRange {
     /// Lowest port.
     pub first: u16,
@@ -157,11 +183,12 @@ impl LogLevel {
     }
 }
 
-/// A variable has a value that is not understood.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("environment variable {variable}={value:?} is not valid: {problem}; allowed: {allowed}")]
+/// A setting that is not understood, or a file that is none. Its text is one line for people.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConfigError {
-    /// The variable, with its prefix.
+    /// File and line, `None` for a variable.
+    pub place: Option<String>,
+    /// The variable with its prefix, or the key; empty if the file as a whole is wrong.
     pub variable: String,
     /// Its value, cut to [`MAX_SHOWN`] characters.
     pub value: String,
@@ -171,10 +198,41 @@ pub struct ConfigError {
     pub allowed: &'static str,
 }
 
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, variable, value, problem, allowed } = self;
+        match place {
+            Some(place) if variable.is_empty() => write!(f, "{place}: {problem}"),
+            Some(place) => {
+                write!(f, "{place}: {variable}: {value:?} is not valid: {problem}; allowed: {allowed}")
+            }
+            None => write!(
+                f,
+                "environment variable {variable}={value:?} is not valid: {problem}; allowed: {allowed}"
+            ),
+        }
+    }
+}
+
 /// Characters of a wrong value that an error shows: enough to find it, and still one line.
 pub const MAX_SHOWN: usize = 200;
+/// Characters of a whole error about a file.
+const MAX_PROBLEM: usize = 1000;
 
 impl ConfigError {
+    /// About a file, at a line of it.
+    pub(super) fn in_file(place: String, problem: String) -> Self {
+        Self {
+            place: Some(place),
+            variable: String::new(),
+            value: String::new(),
+            problem: one_line(&problem),
+            allowed: "",
+        }
+    }
+
     /// The exit code for it.
     #[must_use]
     pub const fn exit(&self) -> Exit {
@@ -183,18 +241,27 @@ impl ConfigError {
 }
 
 impl Config {
-    /// Reads the settings from name-value pairs, normally [`environment`].
+    /// Reads the settings from name-value pairs, normally [`environment`], and the file that they may name.
+    ///
+    /// # Errors
+    /// [`ConfigError`] is one line for people.
     pub fn load(env: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
-        let mut env = Environment::new(env);
-        let executables = [
-            env.parsed("AUTO_TARGET_EXE", parse::glob, parse::GLOB)?,
-            env.parsed("EXECUTABLE_PATH", parse::path_glob, parse::GLOB)?,
-        ];
-        let selection = Selection {
-            open_ports: env.parsed("OPEN_PORT", parse::ports, parse::PORTS)?.unwrap_or_default(),
-            executables: executables.into_iter().flatten().collect(),
-            pids: env.parsed("TARGET_PID", parse::pids, parse::PIDS)?.unwrap_or_default(),
-        };
+        Self::load_with(None, env)
+    }
+
+    /// Reads the settings from the file at `file`, if any, and from name-value pairs.
+    ///
+    /// # Errors
+    /// [`ConfigError`] is one line for people.
+    pub fn load_with(
+        file: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        Self::from_environment(Environment::new(file, env)?)
+    }
+
+    fn from_environment(mut env: Environment) -> Result<Self, ConfigError> {
+        let selection = discovery::selection(&mut env)?;
         let mut config = Self {
             socket: env
                 .plain("RATATOSK_SOCKET", parse::absolute, parse::SOCKET)?
@@ -206,8 +273,10 @@ impl Config {
             health: health(&mut env)?,
             explain_socket: env.plain(crate::explain::SOCKET_VARIABLE, parse::absolute, parse::SOCKET)?,
             log_level: env.parsed("LOG_LEVEL", parse::log_level, parse::LOG_LEVELS)?.unwrap_or_default(),
-            warnings: env.into_warnings(),
+            warnings: Vec::new(),
         };
+        combinations::check(&env)?;
+        config.warnings = env.into_warnings();
         config.warn_if_idle();
         Ok(config)
     }
@@ -228,6 +297,11 @@ fn trace_printer(env: &mut Environment) -> Result<TracePrinter, ConfigError> {
     let new = env.parsed("TRACE_PRINTER", parse::trace_printer, parse::TRACE_PRINTERS)?;
     let from_old = if old == Some(true) { TracePrinter::Text } else { TracePrinter::Disabled };
     Ok(new.unwrap_or(from_old))
+}
+
+/// Control characters would let a file write into somebody's terminal.
+fn one_line(text: &str) -> String {
+    text.chars().take(MAX_PROBLEM).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 fn prometheus(env: &mut Environment) -> Result<Option<PrometheusConfig>, ConfigError> {

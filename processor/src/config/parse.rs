@@ -1,6 +1,6 @@
 //! Values of variables: text to types. Each parser has its sentence of what is allowed.
 
-use super::{LogFormat, LogLevel, PortRange, TracePrinter};
+use super::{LogFormat, LogLevel, Pattern, PortRange, TracePrinter};
 use std::{net::IpAddr, num::NonZeroU16, path::PathBuf};
 
 /// Entries of one list: what a person would write, and little enough to send and match for every process.
@@ -54,15 +54,33 @@ pub(super) fn glob(value: &str) -> Result<String, String> {
     Ok(checked.glob().to_owned())
 }
 
-/// `EXECUTABLE_PATH` was a regular expression that matches anywhere in the path. As a glob it still does, and what can
-/// only be a regular expression is refused: as a glob it would silently match nothing.
-pub(super) fn path_glob(value: &str) -> Result<String, String> {
-    if value.contains(['^', '$', '|', '(', ')', '\\']) || value.contains(".*") || value.contains(".+") {
-        return Err("it looks like a regular expression, but globs are read here".to_owned());
+/// Bytes that a compiled regular expression may take: a hundred of them still fit.
+const MAX_REGEX_BYTES: usize = 256 << 10;
+
+/// Checks a regular expression.
+pub(super) fn regex(value: &str) -> Result<String, String> {
+    compiled(value).map(|_| value.to_owned())
+}
+
+/// Compiles a regular expression of bounded size.
+pub(crate) fn compiled(value: &str) -> Result<regex::Regex, String> {
+    let built =
+        regex::RegexBuilder::new(value).size_limit(MAX_REGEX_BYTES).dfa_size_limit(MAX_REGEX_BYTES).build();
+    built.map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => "the regular expression is too large".to_owned(),
+        _ => "not a regular expression".to_owned(),
+    })
+}
+
+/// `EXECUTABLE_PATH` is a regular expression that matches anywhere in the path. What could be a glob as well is one:
+/// `/usr/*/nginx` means what it seems to mean.
+pub(super) fn path_pattern(value: &str) -> Result<Pattern, String> {
+    if value.contains(['^', '$', '|', '(', ')', '\\', '+']) || value.contains(".*") {
+        return regex(value).map(Pattern::Regex);
     }
     let before = if value.starts_with('*') { "" } else { "*" };
     let after = if value.ends_with('*') { "" } else { "*" };
-    glob(&format!("{before}{value}{after}"))
+    glob(&format!("{before}{value}{after}")).map(Pattern::Glob)
 }
 
 pub(super) fn trace_printer(value: &str) -> Result<TracePrinter, String> {

@@ -82,7 +82,7 @@ fn a_wrong_value_names_variable_value_and_what_is_allowed() {
         ("BEYLA_OPEN_PORT", "80,", "\"\" is not a port", parse::PORTS),
         ("OTEL_EBPF_TARGET_PID", "0", "\"0\" is not a process id", parse::PIDS),
         ("BEYLA_AUTO_TARGET_EXE", "*/[a", "not a glob", parse::GLOB),
-        ("BEYLA_EXECUTABLE_PATH", ".*nginx", "it looks like a regular expression", parse::GLOB),
+        ("BEYLA_EXECUTABLE_PATH", "(nginx", "not a regular expression", parse::GLOB),
         ("BEYLA_TRACE_PRINTER", "xml", "no such printer", parse::TRACE_PRINTERS),
         ("BEYLA_PRINT_TRACES", "yes", "neither true nor false", parse::BOOLEANS),
         ("BEYLA_PROMETHEUS_PORT", "-1", "not a port", parse::PORT_OR_OFF),
@@ -141,15 +141,44 @@ fn variables_without_meaning_are_named_once_each() {
         ("BEYLA_OPEN_PORT", "80"),
         ("BEYLA_TRACE_PRINTER", "text"),
         ("BEYLA_KUBE_METADATA_ENABLE", "true"),
-        ("OTEL_EBPF_CONFIG_PATH", "/x"),
+        ("OTEL_EBPF_NETWORK_SOURCE", "tc"),
         ("BEYLA_OPEN_PORTS", "80"),
+        ("BEYLA_XYZZY", "80"),
         ("HOME", "/root"),
+        ("KUBECONFIG", "/root/.kube/config"),
     ]);
     let said: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
-    assert_eq!(said.len(), 3, "{said:?}");
+    assert_eq!(said.len(), 4, "{said:?}");
     assert!(said[0].starts_with("BEYLA_KUBE_METADATA_ENABLE is a setting of Beyla"), "{said:?}");
-    assert_eq!(said[1], "BEYLA_OPEN_PORTS is not a setting: it has no effect");
-    assert!(said[2].starts_with("OTEL_EBPF_CONFIG_PATH is a setting of Beyla"), "{said:?}");
+    assert!(said[0].ends_with("it asks Kubernetes about pods"), "{said:?}");
+    assert_eq!(said[1], "BEYLA_OPEN_PORTS is not a setting: it has no effect; did you mean BEYLA_OPEN_PORT?");
+    assert_eq!(said[2], "BEYLA_XYZZY is not a setting: it has no effect");
+    assert!(said[3].starts_with("OTEL_EBPF_NETWORK_SOURCE is a setting of Beyla"), "{said:?}");
+}
+
+#[test]
+fn variables_of_2023_without_prefix_get_a_hint() {
+    let told = loaded(&[("OPEN_PORT", "80"), ("PRINT_TRACES", "true"), ("EXECUTABLE_NAME", "a")]);
+    let said: Vec<String> = told.warnings.iter().map(ToString::to_string).collect();
+    assert!(
+        said[1].starts_with("OPEN_PORT has no effect without prefix; did you mean BEYLA_OPEN_PORT?"),
+        "{said:?}"
+    );
+    assert_eq!(said.len(), 5, "three hints, nothing selected, nothing exported: {said:?}");
+    let both = loaded(&[("OPEN_PORT", "80"), ("BEYLA_OPEN_PORT", "80"), ("BEYLA_PRINT_TRACES", "true")]);
+    assert_eq!(both.warnings, []);
+}
+
+#[test]
+fn the_executable_has_older_variables() {
+    for variable in ["OTEL_GO_AUTO_TARGET_EXE", "BEYLA_AUTO_TARGET_EXE"] {
+        assert_eq!(loaded(&[(variable, "*/shop")]).selection.executables, ["*/shop"], "{variable}");
+    }
+    assert_eq!(loaded(&[("BEYLA_EXECUTABLE_NAME", "shop")]).selection.executables, ["*shop*"]);
+    let regex = loaded(&[("BEYLA_EXECUTABLE_PATH", "^/opt/.+$"), ("BEYLA_OPEN_PORT", "80")]).selection;
+    assert!(regex.executables.is_empty() && regex.open_ports.is_empty());
+    assert_eq!(regex.rules.instrument[0].exe, Some(Pattern::Regex("^/opt/.+$".to_owned())));
+    assert_eq!(regex.rules.instrument[0].open_ports, [PortRange { first: 80, last: 80 }]);
 }
 
 #[test]
@@ -197,4 +226,29 @@ fn health_checks_and_the_log_format_have_beylas_names() {
         let set = [(name.to_owned(), value.to_owned())];
         assert_eq!(Config::load(set.into_iter()).unwrap_err().variable, name);
     }
+}
+
+/// What the exporters ask for by their variables is found in a file as well.
+#[test]
+fn a_variable_counts_before_its_key_and_a_twin_before_the_file() {
+    let path = std::env::temp_dir().join(format!("ratatosk-twin-{}.yml", std::process::id()));
+    let yaml = "otel_traces_export:\n  endpoint: http://a:4317\n  queue_size: 5000\notel_metrics_export: {interval: 30s}\n";
+    std::fs::write(&path, yaml).unwrap();
+    let read = |env: &[(&str, &str)]| {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let mut env = Environment::new(Some(&path), env).unwrap();
+        let text = |text: &str| Ok(text.to_owned());
+        let endpoint = env.plain("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", text, "").unwrap();
+        let queue = env.parsed("OTLP_TRACES_QUEUE_SIZE", text, "").unwrap();
+        (endpoint.unwrap(), queue.unwrap(), env.parsed("METRICS_INTERVAL", text, "").unwrap())
+    };
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(read(&[]), ("http://a:4317".to_owned(), "5000".to_owned(), some("30s")));
+    let set = [
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://b:4317"),
+        ("BEYLA_OTLP_TRACES_QUEUE_SIZE", "7"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "1000"),
+    ];
+    assert_eq!(read(&set), ("http://b:4317".to_owned(), "7".to_owned(), None));
+    std::fs::remove_file(&path).unwrap();
 }

@@ -5,6 +5,7 @@
 //! keeps at most [`MAX_PROCESSES`] processes
 
 mod processes;
+mod rules;
 mod selection;
 mod standing;
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use super::{
     Wish,
     selection::{Facts, Matcher},
-    standing::{Denial, Matched, Miss, Origin, Standing},
+    standing::{Denial, Miss, Origin, Standing},
 };
+use crate::config::Naming;
 use crate::model::{KtimeNs, ProcessChange, ProcessEvent, ProcessId, ProcessInfo, Service};
 use crate::protocol::IncompleteCounts;
 use foldhash::fast::RandomState;
@@ -19,6 +20,10 @@ pub const MAX_PROCESSES: usize = 32_768;
 const MAX_PORTS: usize = 256;
 /// How long an ended process is remembered: its connections may still be waited for.
 const GRACE: Duration = Duration::from_secs(5);
+/// Bytes of a command line that are kept to match: 32 MiB for as many processes as are remembered.
+const MAX_CMDLINE_BYTES: usize = 1024;
+/// Digits of a container's id.
+const CONTAINER_ID_LEN: usize = 64;
 /// Characters of a service name.
 const MAX_NAME_CHARS: usize = 128;
 
@@ -60,6 +65,9 @@ struct Process {
     parent_tgid: u32,
     handle: Option<u64>,
     exe: Option<String>,
+    /// Kept only where a criterion asks for it.
+    cmdline: Option<String>,
+    is_in_container: bool,
     comm: String,
     /// By the listening socket's cookie.
     listeners: Vec<(u64, u16)>,
@@ -77,6 +85,8 @@ struct Process {
     asked: Option<(u64, Verdict)>,
     exited: Option<KtimeNs>,
     service: Option<Arc<Service>>,
+    /// What the settings call it.
+    naming: Naming,
 }
 
 /// Who is there, and who is wanted.
@@ -103,6 +113,9 @@ impl Default for Process {
             handle: None,
             exe: None,
             comm: String::new(),
+            cmdline: None,
+            is_in_container: false,
+            naming: Naming::default(),
             listeners: Vec::new(),
             selected: None,
             missed: None,
@@ -121,15 +134,9 @@ impl Default for Process {
 impl Process {
     /// Selects it, or says why not. `owns_pid`: no earlier process had this pid.
     fn judge(&mut self, id: ProcessId, matcher: &Matcher, owns_pid: bool) {
-        let judged = self.matched(id, matcher, owns_pid).map(Origin::Selector);
+        let judged = matcher.judge(&self.facts(id, owns_pid, &self.ports())).map(Origin::Selector);
         self.missed = judged.err();
         self.selected = judged.ok().filter(|_| !self.is_own);
-    }
-
-    fn matched(&self, id: ProcessId, matcher: &Matcher, owns_pid: bool) -> Result<Matched, Miss> {
-        let facts = Facts { tgid: id.tgid, exe: self.exe.as_deref(), ports: &self.ports() };
-        let matched = matcher.judge(&facts)?;
-        if matcher.is_by_pid() && !owns_pid { Err(Miss::Pid) } else { Ok(matched) }
     }
 
     const fn is_selected(&self) -> bool {
@@ -168,7 +175,30 @@ impl Process {
         }
     }
 
+    fn facts<'a>(&'a self, id: ProcessId, owns_pid: bool, ports: &'a [u16]) -> Facts<'a> {
+        Facts {
+            tgid: id.tgid,
+            owns_pid,
+            exe: self.exe.as_deref(),
+            cmdline: self.cmdline.as_deref(),
+            language: None,
+            is_in_container: self.is_in_container,
+            ports,
+        }
+    }
+
+    /// As the settings call it; a worker, which need not meet the criteria itself, as its parent.
+    fn rename(&mut self, id: ProcessId, matcher: &Matcher, owns_pid: bool) {
+        let naming = matcher.naming(&self.facts(id, owns_pid, &self.ports()));
+        if !self.is_forked || naming != Naming::default() {
+            self.naming = naming;
+        }
+    }
+
     fn name(&self) -> String {
+        if let Some(name) = &self.naming.name {
+            return name.clone();
+        }
         let file = self.exe.as_deref().and_then(|exe| exe.rsplit('/').next());
         let name = file.filter(|name| !name.is_empty()).unwrap_or(&self.comm);
         name.chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect()
@@ -277,16 +307,19 @@ impl Discovery {
     pub fn service(&mut self, id: ProcessId) -> Arc<Service> {
         let host = &self.host;
         let known = self.processes.get_mut(&id).or_else(|| self.before.get_mut(&id));
-        let make = |name| {
+        let make = |name, namespace| {
             let instance_id = format!("{host}:{}", id.tgid);
-            Arc::new(Service { name, instance_id, ..Service::default() })
+            Arc::new(Service { name, namespace, instance_id, ..Service::default() })
         };
         match known {
             Some(process) => match &process.service {
                 Some(service) => Arc::clone(service),
-                None => Arc::clone(process.service.insert(make(process.name()))),
+                None => {
+                    let namespace = process.naming.namespace.clone().unwrap_or_default();
+                    Arc::clone(process.service.insert(make(process.name(), namespace)))
+                }
             },
-            None => make(String::new()),
+            None => make(String::new(), String::new()),
         }
     }
 
@@ -376,6 +409,9 @@ impl Discovery {
             process.selected = origin.filter(|_| !process.is_own);
             process.is_forked = true;
             process.exe = parent.exe;
+            process.cmdline = parent.cmdline;
+            process.is_in_container = parent.is_in_container;
+            process.naming = parent.naming;
         }
     }
 
@@ -403,11 +439,14 @@ impl Discovery {
         process.exe = info.exe.map(|bytes| exe_path(&String::from_utf8_lossy(bytes)));
         process.comm = short_name(info.comm);
         process.is_own |= info.state == TargetState::Own;
+        process.is_in_container = info.cgroup.is_some_and(is_container);
+        process.cmdline = info.cmdline.filter(|_| self.matcher.needs_cmdline()).map(joined);
         process.service = None;
         // a worker stays what its parent was when it was forked
         if !is_worker {
             process.judge(info.process, &self.matcher, owns_pid);
         }
+        process.rename(info.process, &self.matcher, owns_pid);
         self.ask(info.process);
     }
 
@@ -423,6 +462,8 @@ impl Discovery {
         if !process.is_selected() {
             process.judge(id, &self.matcher, owns_pid);
             if process.is_selected() {
+                process.rename(id, &self.matcher, owns_pid);
+                process.service = None;
                 self.ask(id);
             }
         }
@@ -464,6 +505,18 @@ impl Discovery {
 fn short_name(comm: [u8; 16]) -> String {
     let name = comm.split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(name).into_owned()
+}
+
+/// Arguments as a person would type them.
+fn joined(cmdline: &[u8]) -> String {
+    let end = cmdline.len().min(MAX_CMDLINE_BYTES);
+    let text = String::from_utf8_lossy(cmdline.get(..end).unwrap_or_default()).replace('\0', " ");
+    text.trim_end().to_owned()
+}
+
+/// Every container runtime puts its 64 hexadecimal digits into the cgroup's path.
+fn is_container(cgroup: &[u8]) -> bool {
+    cgroup.split(|byte| !byte.is_ascii_hexdigit()).any(|run| run.len() == CONTAINER_ID_LEN)
 }
 
 /// The kernel marks the path of a file that was unlinked.

@@ -9,6 +9,8 @@ pub struct Matched {
     pub executable: Option<usize>,
     /// Its pid.
     pub pid: Option<u32>,
+    /// Place of the entry of `discovery.instrument` that wants it, beside all these.
+    pub entry: Option<usize>,
 }
 
 /// The first criterion that a process does not meet.
@@ -22,6 +24,12 @@ pub enum Miss {
     Executable,
     /// Its pid is not named, or was another process's when it was named.
     Pid,
+    /// No entry of `discovery.instrument` wants it.
+    Entry,
+    /// An entry of `discovery.exclude_instrument` names it.
+    Excluded,
+    /// A default exclusion names it, and no setting does.
+    ExcludedByDefault,
 }
 
 /// Why a process is selected.
@@ -63,7 +71,7 @@ pub enum Standing {
 
 impl Standing {
     /// Every state with every reason, as the labels of a metric.
-    pub const LABELS: [(&'static str, &'static str); 14] = [
+    pub const LABELS: [(&'static str, &'static str); 17] = [
         ("observed", "selector"),
         ("observed", "parent"),
         ("observed", "kernel"),
@@ -77,6 +85,9 @@ impl Standing {
         ("not_selected", "port"),
         ("not_selected", "executable"),
         ("not_selected", "pid"),
+        ("not_selected", "entry"),
+        ("not_selected", "excluded"),
+        ("not_selected", "excluded_by_default"),
         ("own", "agent"),
     ];
 
@@ -126,6 +137,9 @@ impl Miss {
             Self::Port => "port",
             Self::Executable => "executable",
             Self::Pid => "pid",
+            Self::Entry => "entry",
+            Self::Excluded => "excluded",
+            Self::ExcludedByDefault => "excluded_by_default",
         }
     }
 }
@@ -137,7 +151,15 @@ mod tests {
     #[test]
     fn every_standing_has_labels_that_are_listed() {
         let origins = [Origin::Selector(Matched::default()), Origin::Parent(1), Origin::Kernel];
-        let misses = [Miss::NoSelector, Miss::Port, Miss::Executable, Miss::Pid];
+        let misses = [
+            Miss::NoSelector,
+            Miss::Port,
+            Miss::Executable,
+            Miss::Pid,
+            Miss::Entry,
+            Miss::Excluded,
+            Miss::ExcludedByDefault,
+        ];
         let all = origins
             .into_iter()
             .flat_map(|origin| [Standing::Observed(origin), Standing::NoTraffic(origin)])

@@ -228,7 +228,7 @@ fn standing(discovery: &Discovery) -> Standing {
 fn where_a_process_stands_names_the_criterion() {
     let both = Selection { executables: vec!["*/no".into(), "*/shop".into()], ..ports(80, 90) };
     let pid = |pid| Selection { pids: vec![pid], ..Selection::default() };
-    let by_both = Matched { port: Some(85), executable: Some(1), pid: None };
+    let by_both = Matched { port: Some(85), executable: Some(1), ..Matched::default() };
     let by_pid = Matched { pid: Some(42), ..Matched::default() };
     for (selection, port, expected) in [
         (both.clone(), Some(85), Standing::NoTraffic(Origin::Selector(by_both))),

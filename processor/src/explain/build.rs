@@ -153,7 +153,8 @@ fn matches(matched: Matched, selection: &Selection, selectors: &Selectors) -> St
     let pattern = matched.executable.and_then(|place| Some((place, selection.executables.get(place)?)));
     let executable = pattern.map(|(place, pattern)| selectors.executable(place, pattern).to_string());
     let pid = matched.pid.map(|_| selectors.pids(selection).to_string());
-    let all: Vec<String> = [port, executable, pid].into_iter().flatten().collect();
+    let entry = matched.entry.map(|place| format!("entry {} of discovery.instrument", place + 1));
+    let all: Vec<String> = [port, executable, pid, entry].into_iter().flatten().collect();
     all.join(" and ")
 }
 
@@ -171,5 +172,10 @@ fn missed(miss: Miss, sight: &Sight<'_>, selection: &Selection, selectors: &Sele
             format!("its executable does not match {}", all.join(" or "))
         }
         Miss::Pid => format!("is not one of {}", selectors.pids(selection)),
+        Miss::Entry => "matches no entry of discovery.instrument".to_owned(),
+        Miss::Excluded => "an entry of discovery.exclude_instrument names it".to_owned(),
+        Miss::ExcludedByDefault => {
+            "discovery.default_exclude_instrument names it, and no setting names it explicitly".to_owned()
+        }
     }
 }

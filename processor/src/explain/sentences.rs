@@ -80,6 +80,7 @@ fn advice(process: &Process, report: &Report) -> String {
 fn select(process: &Process, reason: &str) -> String {
     let restart = "and restart the processor";
     match (reason, process.ports.first(), &process.exe) {
+        ("excluded", ..) => format!("To observe it, take the entry out of the configuration {restart}."),
         ("port" | "no_selector", Some(port), _) => {
             format!("To observe it, add {port} to BEYLA_OPEN_PORT {restart}.")
         }

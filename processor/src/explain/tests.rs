@@ -38,6 +38,7 @@ fn selection() -> Selection {
         open_ports: vec![PortRange { first: 80, last: 89 }, PortRange { first: 443, last: 443 }],
         executables: vec!["*/shop".into()],
         pids: vec![],
+        ..Selection::default()
     }
 }
 

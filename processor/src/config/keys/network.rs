@@ -1,0 +1,55 @@
+//! Flows and connections.
+
+use super::Kind::{Any, Bool, Duration, List, OneOf, Text};
+use super::{COUNT, Key, key};
+
+const ADDRESS_TYPES: super::Kind = OneOf(&["any", "ipv4", "ipv6"]);
+
+#[rustfmt::skip]
+pub(super) const KEYS: &[Key] = &[
+    key("network.enable", "NETWORK_METRICS", Bool, "false",
+        "tells flows; the older form of the feature network"),
+    key("network.source", "NETWORK_SOURCE", OneOf(&["socket_filter", "tc"]), "socket_filter",
+        "says where flows are counted"),
+    key("network.agent_ip", "NETWORK_AGENT_IP", Text, "", "is the agent's address"),
+    key("network.agent_ip_iface", "NETWORK_AGENT_IP_IFACE", Text, "external",
+        "is the interface of the agent's address"),
+    key("network.agent_ip_type", "NETWORK_AGENT_IP_TYPE", ADDRESS_TYPES, "any",
+        "is the kind of the agent's address"),
+    key("network.interfaces", "NETWORK_INTERFACES", List, "", "are interfaces whose flows are told"),
+    key("network.exclude_interfaces", "NETWORK_EXCLUDE_INTERFACES", List, "lo",
+        "are interfaces whose flows are not told"),
+    key("network.protocols", "NETWORK_PROTOCOLS", List, "", "are protocols whose flows are told"),
+    key("network.exclude_protocols", "NETWORK_EXCLUDE_PROTOCOLS", List, "",
+        "are protocols whose flows are not told"),
+    key("network.cache_max_flows", "NETWORK_CACHE_MAX_FLOWS", COUNT, "5000", "bounds the flows remembered"),
+    key("network.cache_active_timeout", "NETWORK_CACHE_ACTIVE_TIMEOUT", Duration, "5s",
+        "is how often a flow is told"),
+    key("network.deduper", "NETWORK_DEDUPER", OneOf(&["none", "first_come"]), "first_come",
+        "says which sight of a flow counts"),
+    key("network.deduper_fc_ttl", "NETWORK_DEDUPER_FC_TTL", Duration, "", "is how long it counts"),
+    key("network.direction", "NETWORK_DIRECTION", OneOf(&["ingress", "egress", "both"]), "both",
+        "says which flows are counted"),
+    key("network.sampling", "NETWORK_SAMPLING", COUNT, "0", "counts one packet of so many"),
+    key("network.guess_ports", "NETWORK_GUESS_PORTS", OneOf(&["disable", "ordinal"]), "disable",
+        "guesses which end is the server"),
+    key("network.listen_interfaces", "NETWORK_LISTEN_INTERFACES", OneOf(&["watch", "poll"]), "watch",
+        "says how new interfaces are found"),
+    key("network.listen_poll_period", "NETWORK_LISTEN_POLL_PERIOD", Duration, "10s",
+        "is how often they are looked for"),
+    key("network.cidrs", "NETWORK_CIDRS", Any, "", "are networks to name"),
+    key("network.print_flows", "NETWORK_PRINT_FLOWS", Bool, "false", "prints flows on stdout"),
+    key("network.geo_ip", "GEOIP_IPINFO_PATH GEOIP_MAXMIND_COUNTRY_PATH GEOIP_MAXMIND_ASN_PATH GEOIP_CACHE_LEN GEOIP_CACHE_TTL", Any, "",
+        "tells the country and the network of addresses"),
+    key("network.reverse_dns", "REVERSE_DNS_TYPE REVERSE_DNS_CACHE_LEN REVERSE_DNS_CACHE_TTL", Any, "",
+        "tells the names of addresses"),
+    key("stats.agent_ip", "STATS_AGENT_IP", Text, "", "is the agent's address"),
+    key("stats.agent_ip_iface", "STATS_AGENT_IP_IFACE", Text, "external",
+        "is the interface of the agent's address"),
+    key("stats.agent_ip_type", "STATS_AGENT_IP_TYPE", ADDRESS_TYPES, "any",
+        "is the kind of the agent's address"),
+    key("stats.cidrs", "STATS_CIDRS", Any, "", "are networks to name"),
+    key("stats.print_stats", "STATS_PRINT_STATS", Bool, "false", "prints connections on stdout"),
+    key("stats.geo_ip", "", Any, "", "tells the country and the network of addresses"),
+    key("stats.reverse_dns", "", Any, "", "tells the names of addresses"),
+];

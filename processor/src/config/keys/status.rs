@@ -1,0 +1,55 @@
+//! What of the table has an effect in this version. To announce a setting as done, write its place here.
+
+use super::Key;
+
+/// Whether a setting does something.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Status {
+    /// It does what it says.
+    Supported,
+    /// Beyla or OBI know it; here it has no effect yet, and a warning says so.
+    NotYet,
+}
+
+/// Places ([`Key::place`]) of the settings that work: keys, `variable.X` for what only a variable sets.
+pub(super) const SUPPORTED: &[&str] = &[
+    // what to observe
+    "open_port",
+    "auto_target_exe",
+    "executable_name",
+    "executable_path",
+    "target_pids",
+    "service_name",
+    "service_namespace",
+    "discovery.instrument",
+    "discovery.exclude_instrument",
+    "discovery.default_exclude_instrument",
+    "discovery.services",
+    "discovery.exclude_services",
+    "discovery.default_exclude_services",
+    "discovery.excluded_linux_system_paths",
+    // what is told
+    "trace_printer",
+    "print_traces",
+    "prometheus_export.port",
+    "prometheus_export.path",
+    // the agent itself
+    "log_level",
+    "log_format",
+    "health_check.port",
+    "health_check.listen_address",
+    "health_check.unix_socket_path",
+    "ratatosk.explain_socket",
+    "ratatosk.socket",
+    "variable.CONFIG_PATH",
+    "variable.NO_COLOR",
+];
+
+/// Beginnings of the keys of an entry of `discovery` that have no effect yet. An entry that asks for `k8s_*`,
+/// `container_name` or an unknown language matches nothing.
+pub(super) const CRITERIA_NOT_YET: &[&str] =
+    &["languages", "container_name", "k8s_", "exports", "sampler.", "routes.", "metrics."];
+
+pub(super) fn of(key: &Key) -> Status {
+    if SUPPORTED.contains(&key.place().as_str()) { Status::Supported } else { Status::NotYet }
+}

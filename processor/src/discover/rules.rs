@@ -1,0 +1,157 @@
+//! The entries of a configuration file, ready to match: those that want are alternatives, those that exclude win.
+
+use super::selection::{Facts, SelectionError};
+use crate::config::{Criteria, Naming, Pattern, PortRange, Rules};
+use globset::GlobMatcher;
+use regex::Regex;
+
+/// A pattern, compiled.
+#[derive(Clone, Debug)]
+enum Compiled {
+    Glob(GlobMatcher),
+    Regex(Regex),
+}
+
+/// One entry, compiled.
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    criteria: Criteria,
+    exe: Option<Compiled>,
+    cmd_args: Option<Compiled>,
+    language: Option<Compiled>,
+}
+
+/// All entries, compiled.
+#[derive(Clone, Debug)]
+pub(super) struct RuleSet {
+    instrument: Vec<Rule>,
+    exclude: Vec<Rule>,
+    default_exclude: Vec<Rule>,
+    naming: Naming,
+}
+
+impl Compiled {
+    fn new(pattern: &Pattern) -> Result<Self, SelectionError> {
+        match pattern {
+            Pattern::Glob(glob) => {
+                let compiled = globset::Glob::new(glob);
+                compiled
+                    .map(|glob| Self::Glob(glob.compile_matcher()))
+                    .map_err(|error| SelectionError::new(glob, error))
+            }
+            Pattern::Regex(regex) => crate::config::compiled_regex(regex)
+                .map(Self::Regex)
+                .map_err(|error| SelectionError::new(regex, error)),
+        }
+    }
+
+    fn matches(&self, text: &str) -> bool {
+        match self {
+            Self::Glob(glob) => glob.is_match(text),
+            Self::Regex(regex) => regex.is_match(text),
+        }
+    }
+}
+
+impl Rule {
+    fn new(criteria: &Criteria) -> Result<Self, SelectionError> {
+        let compiled = |pattern: &Option<Pattern>| pattern.as_ref().map(Compiled::new).transpose();
+        Ok(Self {
+            exe: compiled(&criteria.exe)?,
+            cmd_args: compiled(&criteria.cmd_args)?,
+            language: compiled(&criteria.language)?,
+            criteria: criteria.clone(),
+        })
+    }
+
+    /// Every criterion holds. What is not known does not match.
+    fn matches(&self, facts: &Facts<'_>) -> bool {
+        let Criteria { open_ports, pids, containers_only, is_unknowable, .. } = &self.criteria;
+        let port = |port: &u16| open_ports.iter().any(|range| range.contains(*port));
+        let text = |pattern: &Option<Compiled>, text: Option<&str>| {
+            pattern.as_ref().is_none_or(|pattern| text.is_some_and(|text| pattern.matches(text)))
+        };
+        !is_unknowable
+            && (open_ports.is_empty() || facts.ports.iter().any(port))
+            && (pids.is_empty() || facts.owns_pid && pids.contains(&facts.tgid))
+            && (!containers_only || facts.is_in_container)
+            && text(&self.exe, facts.exe)
+            && text(&self.cmd_args, facts.cmdline)
+            && text(&self.language, facts.language)
+    }
+}
+
+impl RuleSet {
+    pub(super) fn new(rules: &Rules) -> Result<Self, SelectionError> {
+        let all = |criteria: &[Criteria]| criteria.iter().map(Rule::new).collect::<Result<Vec<_>, _>>();
+        Ok(Self {
+            instrument: all(&rules.instrument)?,
+            exclude: all(&rules.exclude)?,
+            default_exclude: all(&rules.default_exclude)?,
+            naming: rules.naming.clone(),
+        })
+    }
+
+    /// No entry wants anything.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.instrument.is_empty()
+    }
+
+    /// The first entry that wants this process, and its place. A default exclusion yields to an entry that names it.
+    pub(super) fn wanting(&self, facts: &Facts<'_>) -> Option<(usize, &Criteria)> {
+        let is_left_out = self.default_exclude.iter().any(|rule| rule.matches(facts));
+        let matching = |rule: &Rule| rule.matches(facts) && (!is_left_out || rule.criteria.is_explicit());
+        let mut entries = self.instrument.iter().enumerate();
+        entries.find(|(_, rule)| matching(rule)).map(|(place, rule)| (place, &rule.criteria))
+    }
+
+    /// Somebody said that it is never to be observed.
+    pub(super) fn excludes(&self, facts: &Facts<'_>) -> bool {
+        self.exclude.iter().any(|rule| rule.matches(facts))
+    }
+
+    /// A default leaves it out of what does not name it.
+    pub(super) fn leaves_out(&self, facts: &Facts<'_>) -> bool {
+        self.default_exclude.iter().any(|rule| rule.matches(facts))
+    }
+
+    /// What a process is called that `criteria` want.
+    pub(super) fn naming(&self, criteria: Option<&Criteria>) -> Naming {
+        let own = criteria.map(|criteria| criteria.naming.clone()).unwrap_or_default();
+        Naming {
+            name: own.name.or_else(|| self.naming.name.clone()),
+            namespace: own.namespace.or_else(|| self.naming.namespace.clone()),
+        }
+    }
+
+    /// Pids of all entries.
+    pub(super) fn pids(&self) -> impl Iterator<Item = u32> {
+        self.instrument.iter().chain(&self.exclude).flat_map(|rule| rule.criteria.pids.iter().copied())
+    }
+
+    /// Ports of all entries that want.
+    pub(super) fn ports(&self) -> impl Iterator<Item = PortRange> {
+        self.instrument.iter().flat_map(|rule| rule.criteria.open_ports.iter().copied())
+    }
+
+    /// Command lines are asked for.
+    pub(super) fn needs_cmdline(&self) -> bool {
+        self.instrument
+            .iter()
+            .chain(&self.exclude)
+            .chain(&self.default_exclude)
+            .any(|rule| rule.cmd_args.is_some())
+    }
+
+    /// A port that matches decides by itself.
+    pub(super) fn ports_decide(&self) -> bool {
+        let with_ports = self.instrument.iter().filter(|rule| !rule.criteria.open_ports.is_empty());
+        self.exclude.is_empty() && with_ports.into_iter().all(|rule| rule.criteria.is_by_port())
+    }
+
+    /// Only executables decide.
+    pub(super) fn executables_decide(&self) -> bool {
+        let mut all = self.instrument.iter().chain(&self.exclude).chain(&self.default_exclude);
+        all.all(|rule| rule.criteria.is_by_executable())
+    }
+}

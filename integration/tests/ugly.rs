@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test panics with what it wanted")]
 
 use nix::sys::socket::{setsockopt, sockopt};
-use ratatosk_integration::{Agent, Options, client, guard, server::Server, span::Row};
+use ratatosk_integration::{Agent, Options, client, guard, server::Server, span::Row, wait_until};
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, Shutdown, TcpStream},
@@ -328,7 +328,9 @@ fn requests_that_began_before_their_process_was_found_are_counted() {
     in_head.write_all(b"GET /early/head HT").unwrap();
     in_body.write_all(b"PUT /early/body HTTP/1.1\r\nContent-Length: 20\r\n\r\n0123456789").unwrap();
     let agent = observe(&server);
-    let missed = agent.incomplete("no_request");
+    // ten digits alone could be the beginning of a method, too
+    let count = || agent.incomplete("no_request") + agent.incomplete("invalid");
+    let missed = count();
     in_head.write_all(b"TP/1.1\r\nHost: t\r\n\r\n").unwrap();
     in_body.write_all(b"0123456789").unwrap();
     for stream in [&mut in_head, &mut in_body] {
@@ -345,8 +347,9 @@ fn requests_that_began_before_their_process_was_found_are_counted() {
     assert_told(&agent, &server, "/r/late-", 6);
     assert_eq!(server.rows("/early/", 2).len(), 2);
     assert!(agent.spans().iter().all(|span| !span.path.starts_with("/early")), "nobody saw its line");
-    let missed = agent.incomplete("no_request") - missed;
-    assert!((missed - 2.0).abs() < 0.5, "{missed} responses without a request");
+    drop((in_head, in_body, between));
+    wait_until("both to be counted", PATIENCE, || (count() - missed > 1.5).then_some(()));
+    assert!((count() - missed - 2.0).abs() < 0.5, "{} responses without a request", count() - missed);
     agent.stop();
 }
 

@@ -101,7 +101,7 @@ def sse(talk):
         wire += talk.send(b"%x\r\n%b\r\n" % (len(event), event) if is_chunked else event)
         number += 1
         time.sleep(0.1 if number % 10 else 1.2)
-    wire += talk.send(b"0\r\n\r\n") if is_chunked else 0
+    wire += talk.send(b"0\r\n\r\n" if is_chunked else b"data: last\n\n")
     talk.log(200, 0, wire)
     return is_chunked
 

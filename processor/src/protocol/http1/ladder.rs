@@ -734,7 +734,7 @@ fn pipelining_beyond_its_bound_is_counted() {
 #[test]
 fn the_longest_idle_connection_makes_room() {
     let mut wire = Wire::server();
-    wire.connections = Connections::new(Limits { connections: 4 });
+    wire.connections = Connections::new(Limits { connections: 4, ..Limits::default() });
     for cookie in 0..5 {
         wire.cookie = cookie;
         wire.seq = [1, 1];

@@ -344,12 +344,21 @@ fn requests_that_began_before_their_process_was_found_are_counted() {
             read_until(stream, "fine");
         }
     }
-    assert_told(&agent, &server, "/r/late-", 6);
     assert_eq!(server.rows("/early/", 2).len(), 2);
-    assert!(agent.spans().iter().all(|span| !span.path.starts_with("/early")), "nobody saw its line");
     drop((in_head, in_body, between));
-    wait_until("both to be counted", PATIENCE, || (count() - missed > 1.5).then_some(()));
-    assert!((count() - missed - 2.0).abs() < 0.5, "{} responses without a request", count() - missed);
+    // a read that waits when tier `inet` is attached is not seen by it: one request of the idle connection as well
+    let sees_waiting_reads = agent.log_line("ready:").contains("tier=socket");
+    let early: f64 = if sees_waiting_reads { 2.0 } else { 3.0 };
+    wait_until("what began early to be counted", PATIENCE, || (count() - missed > early - 0.5).then_some(()));
+    let log = server.rows("/r/late-", 6);
+    let _ = agent.server_rows("/r/late-", if sees_waiting_reads { 6 } else { 5 });
+    thread::sleep(AFTERMATH);
+    let told = agent.server_rows("/r/late-", 1);
+    let untold: Vec<_> = log.iter().filter(|row| !told.contains(row)).map(|row| row.0.as_str()).collect();
+    assert_eq!(untold, if sees_waiting_reads { vec![] } else { vec!["/r/late-2-0"] });
+    assert_eq!(told.len() + untold.len(), 6, "each once: {told:?}");
+    assert!((count() - missed - early).abs() < 0.5, "{} responses without a request", count() - missed);
+    assert!(agent.spans().iter().all(|span| !span.path.starts_with("/early")), "nobody saw its line");
     agent.stop();
 }
 

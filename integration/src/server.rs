@@ -25,6 +25,8 @@ pub struct Server {
     pub port: u16,
     program: Program,
     directory: TempDir,
+    /// Where its executable was made, if it was.
+    tools: Option<TempDir>,
 }
 
 impl Server {
@@ -78,12 +80,18 @@ impl Server {
     /// Rows of its log as it is.
     #[must_use]
     pub fn rows_now(&self, prefix: &str) -> Vec<Row> {
-        let text = fs::read_to_string(self.directory.path().join("access.log")).unwrap_or_default();
+        let text = fs::read_to_string(self.log()).unwrap_or_default();
         // The last line may be half-written.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let mut rows: Vec<Row> = whole.lines().map(row).filter(|row| row.0.starts_with(prefix)).collect();
         rows.sort();
         rows
+    }
+
+    /// Path of its log.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.directory.path().join("access.log")
     }
 
     /// Pid of the process that was started (nginx: its master).
@@ -98,17 +106,35 @@ impl Server {
         Connection::open(self.port).unwrap_or_else(|error| panic!("connect to {}: {error}", self.port))
     }
 
-    fn script(name: &str) -> Self {
-        let (directory, port) = (stage::directory(), stage::free_port());
+    /// A Python script of `workloads/` that takes a port and the path of its log.
+    #[must_use]
+    pub fn script(name: &str) -> Self {
         let mut command = Command::new("/usr/bin/python3");
-        command.arg(stage::workload(name)).arg(port.to_string()).arg(directory.path().join("access.log"));
+        command.arg(stage::workload(name));
+        Self::program(command, &[])
+    }
+
+    /// A C program of `workloads/` that takes a port, the path of its log, and `arguments`.
+    #[must_use]
+    pub fn compiled(name: &str, arguments: &[&str]) -> Self {
+        let directory = stage::directory();
+        let mut server = Self::program(Command::new(stage::compile(name, directory.path())), arguments);
+        server.tools = Some(directory);
+        server
+    }
+
+    /// Any program that takes a port, the path of its log, and `arguments`.
+    #[must_use]
+    pub fn program(mut command: Command, arguments: &[&str]) -> Self {
+        let (directory, port) = (stage::directory(), stage::free_port());
+        command.arg(port.to_string()).arg(directory.path().join("access.log")).args(arguments);
         Self::started(command, directory, port)
     }
 
     fn started(mut command: Command, directory: TempDir, port: u16) -> Self {
         let program = Program::start(command.stdin(Stdio::null()).stdout(Stdio::null()));
         wait_until("the server to listen", PATIENCE, || Connection::open(port).ok());
-        Self { port, program, directory }
+        Self { port, program, directory, tools: None }
     }
 }
 

@@ -342,6 +342,7 @@ impl Pipeline {
             self.telemetry.dropped("reassemble", "resync", out.resyncs);
         }
         out.left_out.iter().for_each(|(process, counts)| self.discovery.left_out(*process, counts));
+        self.telemetry.unrecognized(out.unrecognized);
         let Some(stream) = &self.stream else { return };
         for exchange in out.exchanges {
             self.discovery.exchanged(exchange.process);

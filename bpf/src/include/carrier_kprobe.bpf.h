@@ -19,6 +19,14 @@ static __always_inline __u64 cookie_of(struct sock *sk)
 	return sk->__sk_common.skc_cookie.counter;
 }
 
+/* NULL if nothing was kept. */
+static __always_inline struct conn_state *known_conn(struct sock *sk)
+{
+	__u64 cookie = cookie_of(sk);
+
+	return bpf_map_lookup_elem(&conn_by_cookie, &cookie);
+}
+
 /* NULL if there is no memory for it, or the socket has no name. */
 static __always_inline struct conn_state *conn_of(struct sock *sk)
 {

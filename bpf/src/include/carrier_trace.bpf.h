@@ -23,6 +23,12 @@ static __always_inline struct conn_state *conn_of(struct sock *sk)
 	return bpf_sk_storage_get(&conn_by_sock, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 }
 
+/* NULL if nothing was kept. */
+static __always_inline struct conn_state *known_conn(struct sock *sk)
+{
+	return bpf_sk_storage_get(&conn_by_sock, sk, 0, 0);
+}
+
 /* NULL if it is another kind of socket. */
 static __always_inline struct tcp_sock *tcp_of(struct sock *sk)
 {

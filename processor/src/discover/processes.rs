@@ -79,6 +79,8 @@ struct Process {
     /// The loader told what it could read of it.
     was_read: bool,
     activity: Activity,
+    /// The last of their ports that matched, also when that socket is gone: a connection accepted from it may live on.
+    last_match: Option<u16>,
     /// Forked before our eyes, and it runs its parent's executable still.
     is_forked: bool,
     is_own: bool,
@@ -117,6 +119,7 @@ impl Default for Process {
             is_in_container: false,
             naming: Naming::default(),
             listeners: Vec::new(),
+            last_match: None,
             selected: None,
             missed: None,
             state: TargetState::Unknown,
@@ -134,7 +137,7 @@ impl Default for Process {
 impl Process {
     /// Selects it, or says why not. `owns_pid`: no earlier process had this pid.
     fn judge(&mut self, id: ProcessId, matcher: &Matcher, owns_pid: bool) {
-        let judged = matcher.judge(&self.facts(id, owns_pid, &self.ports())).map(Origin::Selector);
+        let judged = matcher.judge(&self.facts(id, owns_pid, &self.matchable())).map(Origin::Selector);
         self.missed = judged.err();
         self.selected = judged.ok().filter(|_| !self.is_own);
     }
@@ -145,6 +148,11 @@ impl Process {
 
     fn ports(&self) -> Vec<u16> {
         self.listeners.iter().map(|(_, port)| *port).collect()
+    }
+
+    /// Ports that speak for it.
+    fn matchable(&self) -> Vec<u16> {
+        self.listeners.iter().map(|(_, port)| *port).chain(self.last_match).collect()
     }
 
     fn standing(&self) -> Standing {
@@ -189,7 +197,7 @@ impl Process {
 
     /// As the settings call it; a worker, which need not meet the criteria itself, as its parent.
     fn rename(&mut self, id: ProcessId, matcher: &Matcher, owns_pid: bool) {
-        let naming = matcher.naming(&self.facts(id, owns_pid, &self.ports()));
+        let naming = matcher.naming(&self.facts(id, owns_pid, &self.matchable()));
         if !self.is_forked || naming != Naming::default() {
             self.naming = naming;
         }
@@ -422,6 +430,7 @@ impl Discovery {
             process.missed = None;
             process.was_read = false;
             process.is_forked = false;
+            process.last_match = None;
             process.exe = None;
             process.handle = None;
             process.service = None;
@@ -455,6 +464,9 @@ impl Discovery {
         let owns_pid = self.owns_pid(id);
         let Some(process) = self.processes.get_mut(&id) else { return };
         self.listening.insert(cookie);
+        if self.matcher.wants_port(port) {
+            process.last_match = Some(port);
+        }
         if process.listeners.len() < MAX_PORTS && !process.listeners.iter().any(|(known, _)| *known == cookie)
         {
             process.listeners.push((cookie, port));

@@ -112,6 +112,13 @@ impl Matcher {
         }
     }
 
+    /// This port is named.
+    #[must_use]
+    pub fn wants_port(&self, port: u16) -> bool {
+        let is_in = |range: crate::config::PortRange| range.contains(port);
+        self.selection.open_ports.iter().copied().any(is_in) || self.rules.ports().any(is_in)
+    }
+
     /// What was asked for.
     #[must_use]
     pub const fn selection(&self) -> &Selection {

@@ -99,6 +99,11 @@ const INCOMPLETE: Metric = counter(
     &["reason"],
     "Exchanges that became no span, or less of one.",
 );
+const UNRECOGNIZED: Metric = counter(
+    "ratatosk_connections_unrecognized_total",
+    &[],
+    "Connections of observed processes that showed no protocol that is known.",
+);
 const ENDED: Metric =
     counter("ratatosk_exchanges_ended_total", &["by"], "Exchanges, by what told where the response ended.");
 const SPANS_EXPORTED: Metric =
@@ -148,6 +153,7 @@ impl Telemetry {
     pub fn new() -> Self {
         let telemetry = Self { inner: Arc::default() };
         Incomplete::ALL.iter().for_each(|reason| telemetry.incomplete(*reason, 0));
+        telemetry.unrecognized(0);
         telemetry
     }
 
@@ -191,6 +197,11 @@ impl Telemetry {
     /// `n` exchanges became no span, or less of one.
     pub fn incomplete(&self, reason: Incomplete, n: u64) {
         self.add(&INCOMPLETE, [reason.name(), ""], n);
+    }
+
+    /// `n` connections more showed no protocol that is known.
+    pub fn unrecognized(&self, n: u64) {
+        self.add(&UNRECOGNIZED, ["", ""], n);
     }
 
     /// `n` exchanges ended this way.
@@ -329,7 +340,7 @@ fn render_dropped(out: &mut String, inner: &Inner) {
 }
 
 fn render_own(out: &mut String, own: &Own) {
-    for metric in [&INCOMPLETE, &ENDED, &SPANS_EXPORTED, &SPANS_DROPPED, &SERIES_OVERFLOW] {
+    for metric in [&INCOMPLETE, &UNRECOGNIZED, &ENDED, &SPANS_EXPORTED, &SPANS_DROPPED, &SERIES_OVERFLOW] {
         let samples = own.iter().filter(|((name, _), _)| *name == metric.name);
         write(out, metric, samples.map(|((_, values), n)| (values.to_vec(), *n)));
     }

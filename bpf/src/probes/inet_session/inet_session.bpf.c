@@ -36,12 +36,16 @@ static __always_inline bool is_return(void *ctx)
 	return bpf_session_is_return___before_7_0();
 }
 
-/* What was decided against is not worth its return. */
-static __always_inline bool is_worthless(void)
+/* What was decided against is not worth its return, unless the port of its connection decides otherwise. */
+static __always_inline bool is_worthless(__u64 sock)
 {
 	__u8 state = target_state(bpf_get_current_pid_tgid() >> 32);
+	struct sock *sk;
 
-	return state == TARGET_OWN || state == TARGET_DENIED || state == TARGET_IGNORED;
+	if (state != TARGET_IGNORED)
+		return state == TARGET_OWN || state == TARGET_DENIED;
+	sk = TYPED(struct socket, sock)->sk;
+	return !sk || mode_of_port(TYPED(struct sock, sk)->__sk_common.skc_num) == PORT_NONE;
 }
 
 static __always_inline struct pending_call *pending(__u64 flags)
@@ -54,7 +58,7 @@ static __always_inline int on_entry(struct pt_regs *ctx, __u32 flags)
 {
 	struct pending_call *call;
 
-	if (is_worthless() || flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB))
+	if (is_worthless(PT_REGS_PARM1(ctx)) || flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB))
 		return 1;
 	call = pending(BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!call) {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* fork, exec, exit, listen, connect, close; and, by iterators, what was there before. */
-#include "maps.bpf.h"
-#include "task.bpf.h"
-#include "sock.bpf.h"
+#include "control.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -15,20 +13,18 @@ static __always_inline void name_socket(struct sock *sk)
 		cookie_of(sk);
 }
 
-/* Records that change what is observed wake the loader at once; the others wait for its tick. */
-static __always_inline void submit_control(void *rec, bool urgent)
+/* What the payload probes keep of a connection, wherever they can. */
+static __always_inline struct conn_state *conn_kept(struct sock *sk, bool create)
 {
-	count(COUNTER_CONTROL_SUBMITTED);
-	bpf_ringbuf_submit(rec, urgent ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
-}
+	struct conn_state fresh = {};
+	__u64 cookie;
 
-static __always_inline void *reserve_control(__u64 size)
-{
-	void *rec = bpf_ringbuf_reserve(&control_ring, size, 0);
-
-	if (!rec)
-		count(COUNTER_CONTROL_RING_FULL); /* the loader then takes a fresh snapshot */
-	return rec;
+	if (!cfg_names_sockets)
+		return bpf_sk_storage_get(&conn_by_sock, sk, 0, create ? BPF_SK_STORAGE_GET_F_CREATE : 0);
+	cookie = cookie_of(sk);
+	if (create)
+		bpf_map_update_elem(&conn_by_cookie, &cookie, &fresh, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&conn_by_cookie, &cookie);
 }
 
 static __always_inline void emit_process(__u16 kind, struct task_struct *task, struct file *exe, __u8 state,
@@ -81,16 +77,7 @@ int BPF_PROG(tp_btf__sched_process_exit, struct task_struct *task)
 
 static __always_inline void emit_listen(struct sock *sk, struct task_struct *task)
 {
-	__u8 state = match_port(task->tgid, sk->__sk_common.skc_num);
-	struct conn_record *rec = reserve_control(sizeof(*rec));
-
-	if (!rec)
-		return;
-	__builtin_memset(rec, 0, sizeof(*rec));
-	fill_header(&rec->hdr, RECORD_LISTEN, sizeof(*rec), sizeof(*rec), task);
-	fill_socket(&rec->sock, sk, SOURCE_TCP, OFFSET_NONE);
-	rec->target_state = state;
-	submit_control(rec, true);
+	emit_matched(sk, task, match_port(task->tgid, sk->__sk_common.skc_num));
 }
 
 /* `current` is whoever ended it, or an interrupted stranger: these records name the owner by what was kept. */
@@ -129,32 +116,33 @@ static __always_inline void on_connecting(struct sock *sk)
 
 	if (target_state(task->tgid) != TARGET_OBSERVED)
 		return;
-	conn = bpf_sk_storage_get(&conn_by_sock, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	conn = conn_kept(sk, true);
 	if (!conn)
 		return; /* no memory: the connection is told by its bytes all the same */
 	conn->tgid = task->tgid;
 	conn->task_start_ns = task->group_leader->start_boottime;
+	conn->is_told = true;
 }
 
-/* NULL: never observed. */
-static __always_inline struct conn_state *known_conn(struct sock *sk)
+/* Whoever works on it is wanted, whether it listened itself or was given the socket. */
+static __always_inline void on_accepted(struct sock *sk)
 {
-	struct conn_state *conn = bpf_sk_storage_get(&conn_by_sock, sk, 0, 0);
-	__u64 cookie;
+	struct conn_state *conn;
 
+	if (mode_of_port(sk->__sk_common.skc_num) == PORT_NONE)
+		return;
+	conn = conn_kept(sk, true);
 	if (conn)
-		return conn;
-	cookie = cookie_of(sk);
-	return bpf_map_lookup_elem(&conn_by_cookie, &cookie);
+		conn->is_accepted = true;
 }
 
 static __always_inline void on_closed(struct sock *sk, struct tcp_sock *tp)
 {
-	struct conn_state *conn = known_conn(sk);
+	struct conn_state *conn = conn_kept(sk, false);
 	__u32 tx_offset = tp->write_seq;
 
-	if (!conn)
-		return;
+	if (!conn || !conn->is_told)
+		return; /* never observed */
 	barrier_var(tx_offset); /* or clang selects the pointer, which the verifier refuses, and not the value */
 	if (conn->has_tx_final)
 		tx_offset = conn->tx_final;
@@ -164,7 +152,7 @@ static __always_inline void on_closed(struct sock *sk, struct tcp_sock *tp)
 /* Our FIN is about to be sent, and will count one in write_seq. */
 static __always_inline void keep_final_offset(struct sock *sk, struct tcp_sock *tp)
 {
-	struct conn_state *conn = known_conn(sk);
+	struct conn_state *conn = conn_kept(sk, false);
 
 	if (!conn)
 		return;
@@ -174,7 +162,7 @@ static __always_inline void keep_final_offset(struct sock *sk, struct tcp_sock *
 
 static __always_inline void on_connected(struct sock *sk, struct tcp_sock *tp)
 {
-	struct conn_state *conn = bpf_sk_storage_get(&conn_by_sock, sk, 0, 0);
+	struct conn_state *conn = conn_kept(sk, false);
 
 	if (conn)
 		emit_conn(sk, RECORD_CONNECT, OFFSET_TCP_SEQ, conn, source_port(tp), tp->write_seq, tp->copied_seq);
@@ -213,6 +201,8 @@ int BPF_PROG(tp_btf__inet_sock_set_state, struct sock *sk, int oldstate, int new
 		on_closed(sk, tp);
 	else if (newstate == TCP_ESTABLISHED && oldstate == TCP_SYN_SENT)
 		on_connected(sk, tp);
+	else if (newstate == TCP_ESTABLISHED && oldstate == TCP_SYN_RECV)
+		on_accepted(sk);
 	return 0;
 }
 

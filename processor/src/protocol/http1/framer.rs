@@ -114,12 +114,30 @@ impl Framer {
         self.state = State::Start;
     }
 
+    /// Bytes that are kept of a head that is not whole.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        match &self.state {
+            State::Head(kept) => kept.bytes.len(),
+            State::Start | State::Body(_) | State::Lost => 0,
+        }
+    }
+
     /// A head that never became whole, if one was begun, is taken as it is.
     pub fn give_up_head_if_begun(&mut self, reason: Incomplete, sink: &mut impl Sink) {
         match std::mem::take(&mut self.state) {
             State::Head(kept) => self.cut_head(&kept, reason, sink),
             other => self.state = other,
         }
+    }
+
+    /// A head that is not whole is forgotten; gives whether there was one.
+    pub fn lose_head(&mut self) -> bool {
+        let is_begun = matches!(self.state, State::Head(_));
+        if is_begun {
+            self.state = State::Lost;
+        }
+        is_begun
     }
 
     /// The direction ended within a head: only a first line that is whole says anything.

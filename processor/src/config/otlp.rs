@@ -326,7 +326,9 @@ impl Common {
                 .parsed("INSECURE_SKIP_VERIFY", parse::boolean, parse::BOOLEANS)?
                 .unwrap_or(false),
             backoff: Backoff {
-                initial: env.parsed("BACKOFF_INITIAL_INTERVAL", duration, DURATION)?.unwrap_or(default.initial),
+                initial: env
+                    .parsed("BACKOFF_INITIAL_INTERVAL", duration, DURATION)?
+                    .unwrap_or(default.initial),
                 longest: env.parsed("BACKOFF_MAX_INTERVAL", duration, DURATION)?.unwrap_or(default.longest),
                 max_elapsed: env
                     .parsed("BACKOFF_MAX_ELAPSED_TIME", duration, DURATION)?
@@ -360,9 +362,11 @@ fn traces(env: &mut Environment, general: Layer, common: &Common) -> Result<Opti
     };
     let batch = count(env, "OTLP_TRACES_BATCH_MAX_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", MAX_BATCH_SPANS)?;
     let queue = count(env, "OTLP_TRACES_QUEUE_SIZE", "OTEL_BSP_MAX_QUEUE_SIZE", MAX_QUEUE_SPANS)?;
-    let delay = env
-        .parsed("OTLP_TRACES_BATCH_TIMEOUT", duration, DURATION)?
-        .or(env.plain("OTEL_BSP_SCHEDULE_DELAY", milliseconds, MILLISECONDS)?);
+    let delay = env.parsed("OTLP_TRACES_BATCH_TIMEOUT", duration, DURATION)?.or(env.plain(
+        "OTEL_BSP_SCHEDULE_DELAY",
+        milliseconds,
+        MILLISECONDS,
+    )?);
     if is_off(env, "OTEL_TRACES_EXPORTER")? {
         return Ok(None);
     }
@@ -377,9 +381,11 @@ fn traces(env: &mut Environment, general: Layer, common: &Common) -> Result<Opti
 fn metrics(env: &mut Environment, general: Layer, common: &Common) -> Result<Option<Metrics>, ConfigError> {
     let own = Layer::read(env, "METRICS_")?;
     let name = |what| format!("OTEL_EXPORTER_OTLP_METRICS_{what}");
-    let interval = env
-        .parsed("METRICS_INTERVAL", duration, DURATION)?
-        .or(env.plain("OTEL_METRIC_EXPORT_INTERVAL", milliseconds, MILLISECONDS)?);
+    let interval = env.parsed("METRICS_INTERVAL", duration, DURATION)?.or(env.plain(
+        "OTEL_METRIC_EXPORT_INTERVAL",
+        milliseconds,
+        MILLISECONDS,
+    )?);
     let temporality = env.plain(&name("TEMPORALITY_PREFERENCE"), temporality, TEMPORALITIES)?;
     let is_exponential =
         env.plain(&name("DEFAULT_HISTOGRAM_AGGREGATION"), aggregation, AGGREGATIONS)?.unwrap_or(false);
@@ -481,7 +487,9 @@ fn decoded(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
         let escape = (*first == b'%').then(|| after.get(..2)).flatten();
-        let byte = escape.and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let byte = escape
+            .and_then(|hex| std::str::from_utf8(hex).ok())
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
         bytes.push(byte.unwrap_or(*first));
         rest = if byte.is_some() { after.get(2..).unwrap_or_default() } else { after };
     }

@@ -87,11 +87,8 @@ const SPANS_DROPPED: Metric = counter(
     &["exporter", "reason"],
     "Spans that an exporter could not deliver.",
 );
-const POINTS_EXPORTED: Metric = counter(
-    "ratatosk_points_exported_total",
-    &["exporter"],
-    "Points of metrics that a collector took.",
-);
+const POINTS_EXPORTED: Metric =
+    counter("ratatosk_points_exported_total", &["exporter"], "Points of metrics that a collector took.");
 const POINTS_DROPPED: Metric = counter(
     "ratatosk_points_dropped_total",
     &["exporter", "reason"],

@@ -35,12 +35,7 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    pub(super) fn new(
-        client: Client,
-        signal: &'static str,
-        backoff: Backoff,
-        telemetry: Telemetry,
-    ) -> Self {
+    pub(super) fn new(client: Client, signal: &'static str, backoff: Backoff, telemetry: Telemetry) -> Self {
         let complaints = Complaints { signal, place: client.place(), last: None };
         Self { client, signal, backoff, telemetry, complaints }
     }

@@ -205,7 +205,9 @@ fn series_beyond_the_bound_are_folded_and_counted() {
     assert_eq!((&folded[0].labels, folded[0].value), (&BTreeMap::from(expected), 7.));
     assert_eq!(counts.iter().map(|s| s.value).sum::<f64>(), 10_007.);
     for metric in SERVER {
-        assert!(text.contains(&format!("ratatosk_series_overflow_total{{metric=\"{}\"}} 7\n", metric.prometheus)));
+        assert!(
+            text.contains(&format!("ratatosk_series_overflow_total{{metric=\"{}\"}} 7\n", metric.prometheus))
+        );
     }
 }
 

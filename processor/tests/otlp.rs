@@ -262,10 +262,10 @@ fn a_unix_socket_is_reached_by_both_protocols() {
 #[test]
 fn a_collector_that_is_stopped_and_comes_back_gets_every_span_once() {
     let runtime = runtime();
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
     for (protocol, is_http2) in [("grpc", true), ("http/protobuf", false)] {
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
         let receiver = Receiver::default();
         let mut agent = Agent::new(&[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{address}")),

@@ -198,9 +198,9 @@ impl Telemetry {
         self.add(&POINTS_DROPPED, [exporter, reason], n);
     }
 
-    /// One attempt to send an OTLP request ended so.
-    pub fn otlp_request(&self, signal: &'static str, result: &'static str) {
-        self.add(&OTLP_REQUESTS, [signal, result], 1);
+    /// `n` attempts to send an OTLP request ended so.
+    pub fn otlp_requests(&self, signal: &'static str, result: &'static str, n: u64) {
+        self.add(&OTLP_REQUESTS, [signal, result], n);
     }
 
     /// `n` observations of `metric` went to its overflow series.

@@ -11,6 +11,7 @@ mod environment;
 mod file;
 pub mod keys;
 mod known;
+pub mod otlp;
 mod page;
 mod parse;
 mod scalar;
@@ -36,6 +37,7 @@ use std::{
     fmt,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// Where the loader listens unless told otherwise.
@@ -52,6 +54,10 @@ pub struct Config {
     pub trace_printer: TracePrinter,
     /// The Prometheus endpoint, `None`: off. `PROMETHEUS_PORT`, `PROMETHEUS_PATH`.
     pub prometheus: Option<PrometheusConfig>,
+    /// The collectors. `OTEL_EXPORTER_OTLP_ENDPOINT` and its kin. Default: none.
+    pub otlp: otlp::Otlp,
+    /// Time to deliver what is queued when asked to end. `SHUTDOWN_TIMEOUT`. Default: 10 s.
+    pub shutdown_timeout: Duration,
     /// What stderr says. `LOG_LEVEL`. Default: info.
     pub log_level: LogLevel,
     /// How stderr says it. `LOG_FORMAT`. Default: text.
@@ -272,6 +278,8 @@ impl Config {
             log_format: env.parsed("LOG_FORMAT", parse::log_format, parse::LOG_FORMATS)?.unwrap_or_default(),
             health: health(&mut env)?,
             explain_socket: env.plain(crate::explain::SOCKET_VARIABLE, parse::absolute, parse::SOCKET)?,
+            otlp: otlp::otlp(&mut env)?,
+            shutdown_timeout: otlp::shutdown_timeout(&mut env)?,
             log_level: env.parsed("LOG_LEVEL", parse::log_level, parse::LOG_LEVELS)?.unwrap_or_default(),
             warnings: Vec::new(),
         };
@@ -285,7 +293,8 @@ impl Config {
         if self.selection.is_empty() {
             self.warnings.push(Warning::NothingSelected);
         }
-        if self.trace_printer == TracePrinter::Disabled && self.prometheus.is_none() {
+        let has_collector = self.otlp.traces.is_some() || self.otlp.metrics.is_some();
+        if self.trace_printer == TracePrinter::Disabled && self.prometheus.is_none() && !has_collector {
             self.warnings.push(Warning::NothingExported);
         }
     }

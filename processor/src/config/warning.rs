@@ -61,7 +61,7 @@ impl fmt::Display for Warning {
                  or discovery.instrument in a file",
             ),
             Self::NothingExported => {
-                f.write_str("nothing is exported: set BEYLA_TRACE_PRINTER=text or BEYLA_PROMETHEUS_PORT")
+                f.write_str("nothing is exported: set OTEL_EXPORTER_OTLP_ENDPOINT, BEYLA_PROMETHEUS_PORT or BEYLA_TRACE_PRINTER=text")
             }
         }
     }

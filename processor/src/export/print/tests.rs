@@ -4,7 +4,7 @@ use crate::export::samples::{client_span, server_span};
 fn printed(printer: TracePrinter, is_coloured: bool, spans: &[Span]) -> String {
     let mut out = String::new();
     let mut format = Format::new(printer, is_coloured).unwrap();
-    format.append(&mut out, spans);
+    format.append(&mut out, spans.iter());
     out
 }
 

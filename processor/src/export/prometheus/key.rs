@@ -11,7 +11,7 @@ pub(super) struct Key {
     pub(super) service: ServiceKey,
     pub(super) server_address: Box<str>,
     pub(super) server_port: u16,
-    pub(super) route: Option<Box<str>>,
+    pub(super) route: Option<Arc<str>>,
     pub(super) method: &'static str,
     pub(super) status: u16,
 }

@@ -69,7 +69,7 @@ impl Store {
     fn record(&self, spans: &[Span], now: Instant) {
         let mut tables = self.lock();
         let mut overflow = [0_u64; 2];
-        for span in spans {
+        for span in spans.iter().filter(|span| span.signals.metrics) {
             tables.targets.saw(&span.service, now);
             let (requests, overflow) = match (span.kind, &mut overflow) {
                 (SpanKind::Server, [server, _]) => (&mut tables.server, server),

@@ -248,6 +248,7 @@ impl Pairs<'_> {
         let http = HttpExchange {
             method: line.method,
             path: line.path,
+            query: line.query,
             host: line.authority.or(fields.host).unwrap_or_default(),
             version: line.version,
             status: answer.map_or(0, |answer| answer.status),

@@ -58,6 +58,9 @@ enum Test {
 /// Reads an attribute of a span.
 type Attribute = fn(&Span) -> Cow<'_, str>;
 
+/// Of the value of an attribute with a number of the settings.
+type Compare = fn(&i64, &i64) -> bool;
+
 /// Every attribute that spans have.
 const ATTRIBUTES: [(&str, Attribute); 16] = [
     ("client.address", |span| span.peer.ip().to_canonical().to_string().into()),
@@ -80,7 +83,18 @@ const ATTRIBUTES: [(&str, Attribute); 16] = [
 
 /// Attributes, or families of them, that OBI can filter by and no span of ours has yet.
 const ONLY_OBI: [&str; 12] = [
-    "client", "container_", "db_", "dns_", "gen_ai_", "k8s_", "messaging_", "rpc_", "server", "source", "span_kind", "status_code",
+    "client",
+    "container_",
+    "db_",
+    "dns_",
+    "gen_ai_",
+    "k8s_",
+    "messaging_",
+    "rpc_",
+    "server",
+    "source",
+    "span_kind",
+    "status_code",
 ];
 
 impl Filter {
@@ -129,7 +143,8 @@ fn is_only_obi(name: &str) -> bool {
 
 impl Criterion {
     fn test(&self, key: &str) -> Result<Test, InvalidSetting> {
-        let globs = [&self.r#match, &self.not_match].map(|glob| glob.as_ref().filter(|glob| !glob.is_empty()));
+        let globs =
+            [&self.r#match, &self.not_match].map(|glob| glob.as_ref().filter(|glob| !glob.is_empty()));
         let text = || format!("{} criteria", self.numbers().count() + globs.iter().flatten().count());
         match (globs, self.numbers().count()) {
             ([None, None], 1..) => Ok(Test::Numbers(Box::new(self.clone()))),
@@ -140,8 +155,8 @@ impl Criterion {
     }
 
     /// The comparisons, each with its number.
-    fn numbers(&self) -> impl Iterator<Item = (fn(&i64, &i64) -> bool, i64)> {
-        let all: [(fn(&i64, &i64) -> bool, Option<i64>); 6] = [
+    fn numbers(&self) -> impl Iterator<Item = (Compare, i64)> {
+        let all: [(Compare, Option<i64>); 6] = [
             (i64::eq, self.equals),
             (i64::ne, self.not_equals),
             (i64::gt, self.greater_than),

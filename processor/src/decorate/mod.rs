@@ -5,8 +5,6 @@
 mod filter;
 mod redact;
 mod routes;
-#[cfg(test)]
-mod tests;
 
 pub use filter::{Criterion, Filter, FilterSettings};
 pub use redact::{DEFAULT_SENSITIVE, Redaction, RedactionSettings};

@@ -78,8 +78,10 @@ impl Redaction {
     /// Redacts what the settings name.
     #[must_use]
     pub fn new(settings: &RedactionSettings) -> Self {
-        let kept = DEFAULT_SENSITIVE.iter().filter(|name| !settings.remove.iter().any(|other| other == *name));
-        let sensitive = kept.copied().chain(settings.add.iter().map(String::as_str)).map(Into::into).collect();
+        let kept =
+            DEFAULT_SENSITIVE.iter().filter(|name| !settings.remove.iter().any(|other| other == *name));
+        let sensitive =
+            kept.copied().chain(settings.add.iter().map(String::as_str)).map(Into::into).collect();
         Self { sensitive }
     }
 

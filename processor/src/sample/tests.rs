@@ -65,7 +65,9 @@ fn what_is_no_sampler_is_refused_with_what_there_is() {
 
 #[test]
 fn a_number_may_be_written_as_one() {
-    for (json, arg) in [(r#"{"arg": 0.1}"#, "0.1"), (r#"{"arg": "0.1"}"#, "0.1"), (r#"{"arg": 1}"#, "1"), ("{}", "")] {
+    for (json, arg) in
+        [(r#"{"arg": 0.1}"#, "0.1"), (r#"{"arg": "0.1"}"#, "0.1"), (r#"{"arg": 1}"#, "1"), ("{}", "")]
+    {
         let settings: SamplerSettings = serde_json::from_str(json).expect(json);
         assert_eq!(settings.arg, arg);
     }

@@ -10,7 +10,8 @@ fn selection(json: &str) -> AttributeSelection {
 
 /// What a section tells, of a few attributes.
 fn on(selection: &AttributeSelection, section: &str) -> Vec<&'static str> {
-    let some = ["client.address", "http.request.method", "http.route", "server.port", "service.name", "url.path"];
+    let some =
+        ["client.address", "http.request.method", "http.route", "server.port", "service.name", "url.path"];
     some.into_iter().filter(|name| selection.is_on(section, name)).collect()
 }
 
@@ -34,14 +35,23 @@ fn what_can_not_be_selected_is_always_told() {
 #[test]
 fn included_attributes_replace_the_defaults_and_excluded_ones_leave_them() {
     for (json, expected) in [
-        (r#"{"http.server.request.duration": {"include": ["url.path", "service.*"]}}"#, &["service.name", "url.path"][..]),
+        (
+            r#"{"http.server.request.duration": {"include": ["url.path", "service.*"]}}"#,
+            &["service.name", "url.path"][..],
+        ),
         (r#"{"http_server_request_duration_seconds": {"include": ["url_path"]}}"#, &["url.path"]),
         (r#"{"http_server_request_duration_seconds_bucket": {"include": ["url_path"]}}"#, &["url.path"]),
         (r#"{"http.server.*": {"exclude": ["server*", "http.r*"]}}"#, &["service.name"]),
-        (r#"{"*": {"include": ["*"], "exclude": ["url_path"]}}"#, &["client.address", "http.request.method", "http.route", "server.port", "service.name"]),
+        (
+            r#"{"*": {"include": ["*"], "exclude": ["url_path"]}}"#,
+            &["client.address", "http.request.method", "http.route", "server.port", "service.name"],
+        ),
         (r#"{"*": {"include": ["k8s.*"]}}"#, &DEFAULT),
         (r#"{"http.client.*": {"include": ["url.path"]}}"#, &DEFAULT),
-        (r#"{"*": {"include": ["url.path"]}, "http.server.request.duration": {"include": ["http.route"]}}"#, &["http.route", "url.path"]),
+        (
+            r#"{"*": {"include": ["url.path"]}, "http.server.request.duration": {"include": ["http.route"]}}"#,
+            &["http.route", "url.path"],
+        ),
         (r#"{"*": {"include": ["*"]}, "http.*": {"exclude": ["*"]}}"#, &[]),
         ("{}", &DEFAULT),
     ] {
@@ -51,7 +61,9 @@ fn included_attributes_replace_the_defaults_and_excluded_ones_leave_them() {
 
 #[test]
 fn sections_do_not_touch_each_other() {
-    let selection = selection(r#"{"http.server.request.duration": {"exclude": ["*"]}, "traces": {"exclude": ["url.query"]}}"#);
+    let selection = selection(
+        r#"{"http.server.request.duration": {"exclude": ["*"]}, "traces": {"exclude": ["url.query"]}}"#,
+    );
     assert_eq!(on(&selection, DURATION), [""; 0]);
     assert_eq!(on(&selection, CLIENT_DURATION), DEFAULT);
     assert!(!selection.is_on(TRACES, "url.query"));
@@ -59,7 +71,9 @@ fn sections_do_not_touch_each_other() {
 
 #[test]
 fn what_matches_nothing_is_named() {
-    let selection = selection(r#"{"beyla_network_flow_bytes": {"include": ["src.port"]}, "*": {"include": ["k8s.*", "http.route"]}}"#);
+    let selection = selection(
+        r#"{"beyla_network_flow_bytes": {"include": ["src.port"]}, "*": {"include": ["k8s.*", "http.route"]}}"#,
+    );
     assert_eq!(selection.unmatched(), ["beyla_network_flow_bytes", "k8s.*", "src.port"]);
 }
 

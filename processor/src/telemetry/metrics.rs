@@ -317,7 +317,15 @@ fn render_dropped(out: &mut String, inner: &Inner) {
 }
 
 fn render_own(out: &mut String, own: &Own) {
-    for metric in [&INCOMPLETE, &ENDED, &SPANS_EXPORTED, &SPANS_DROPPED, &SPANS_LEFT_OUT, &ROUTES_FOLDED, &SERIES_OVERFLOW] {
+    for metric in [
+        &INCOMPLETE,
+        &ENDED,
+        &SPANS_EXPORTED,
+        &SPANS_DROPPED,
+        &SPANS_LEFT_OUT,
+        &ROUTES_FOLDED,
+        &SERIES_OVERFLOW,
+    ] {
         let samples = own.iter().filter(|((name, _), _)| *name == metric.name);
         write(out, metric, samples.map(|((_, values), n)| (values.to_vec(), *n)));
     }

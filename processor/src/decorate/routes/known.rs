@@ -120,7 +120,8 @@ mod tests {
     #[test]
     fn a_scanner_does_not_take_the_room_of_what_is_there() {
         let (mut known, shop) = (Known::default(), service("shop"));
-        let admitted = (0..10 * MAX_MISSING).filter(|n| known.admit(&shop, &format!("/x{n}"), true, KtimeNs(1)).is_some());
+        let admitted = (0..10 * MAX_MISSING)
+            .filter(|n| known.admit(&shop, &format!("/x{n}"), true, KtimeNs(1)).is_some());
         assert_eq!(admitted.count(), MAX_MISSING);
         assert!(known.admit(&shop, "/users", false, KtimeNs(1)).is_some());
         assert!(known.admit(&shop, "/users", true, KtimeNs(1)).is_some(), "it is known");

@@ -78,9 +78,7 @@ impl Node {
         let Some(path) = path else { return self.whole.as_ref().or(self.any.as_ref()) };
         let (segment, after) = split(path);
         let child = self.children.get(segment).and_then(|child| child.find(after));
-        child
-            .or(self.any.as_ref())
-            .or_else(|| self.named.as_ref().and_then(|named| named.find(after)))
+        child.or(self.any.as_ref()).or_else(|| self.named.as_ref().and_then(|named| named.find(after)))
     }
 }
 

@@ -88,7 +88,9 @@ fn low_cardinality_folds_segments_with_too_many_siblings_per_service() {
 #[test]
 fn a_scan_makes_a_hundred_routes_and_the_rest_is_counted() {
     let mut routes = routes("{}");
-    let word = |n: usize| -> String { (0..3).map(|at| ["na", "to", "ri", "le", "se", "mo"][n / 6_usize.pow(at) % 6]).collect() };
+    let word = |n: usize| -> String {
+        (0..3).map(|at| ["na", "to", "ri", "le", "se", "mo"][n / 6_usize.pow(at) % 6]).collect()
+    };
     let told: HashSet<_> = (0..216)
         .filter_map(|n| routes.route(&service("shop"), &format!("/{}", word(n)), 404, KtimeNs(1)))
         .collect();

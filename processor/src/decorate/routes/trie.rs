@@ -108,7 +108,8 @@ impl Node {
     }
 
     fn len(&self) -> usize {
-        1 + self.children.values().map(Self::len).sum::<usize>() + self.rest.as_ref().map_or(0, |rest| rest.len())
+        1 + self.children.values().map(Self::len).sum::<usize>()
+            + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
 }
 

@@ -83,8 +83,11 @@ fn is_version(segment: &str) -> bool {
 }
 
 fn is_word_part(part: &str) -> bool {
-    if part.bytes().any(|byte| byte.is_ascii_digit()) {
-        return is_known(part) || is_version(part);
+    match part.bytes().filter(u8::is_ascii_digit).count() {
+        0 => {}
+        // the common id costs nothing more
+        digits if digits == part.len() => return false,
+        _ => return is_known(part) || is_version(part),
     }
     let is_upper = part.bytes().all(|byte| byte.is_ascii_uppercase());
     let hex = part.len() >= MIN_HEX_LETTERS && part.bytes().all(|byte| matches!(byte | 0x20, b'a'..=b'f'));

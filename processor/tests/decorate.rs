@@ -52,6 +52,22 @@ fn by_default_a_span_has_a_route_that_names_it_and_no_secrets() {
 }
 
 #[test]
+fn the_query_is_found_in_each_form_of_a_target() {
+    for (target, path, query) in [
+        ("/a?b", "/a", "b"),
+        ("/a?b?c#d?e", "/a", "b?c"),
+        ("/a#b?c", "/a", ""),
+        ("/a?", "/a", ""),
+        ("http://shop/a?pwd=1", "/a", "pwd=REDACTED"),
+        ("http://shop?q=1", "/", "q=1"),
+    ] {
+        let (_, spans) = spans(&DecorateSettings::default(), &[target]);
+        let [span] = spans.as_slice() else { panic!("{spans:?}") };
+        assert_eq!((&*span.http.path, &*span.http.query), (path, query), "{target}");
+    }
+}
+
+#[test]
 fn an_ignored_path_is_left_out_as_the_mode_says_and_counted() {
     let ignoring = |mode: &str| {
         let json = format!(r#"{{"ignored_patterns": ["/health"], "ignore_mode": "{mode}"}}"#);

@@ -3,7 +3,10 @@
 //! A span stays if every criterion holds. Names are those of the semantic conventions, with dots or underscores; a span
 //! without the attribute counts as one whose attribute is empty, as in OBI.
 
-use crate::{model::Span, setting::InvalidSetting};
+use crate::{
+    model::Span,
+    setting::{InvalidSetting, optional_scalar},
+};
 use globset::{Glob, GlobMatcher};
 use serde::Deserialize;
 use std::{borrow::Cow, collections::BTreeMap};
@@ -19,8 +22,10 @@ greater_equals, less_than, less_equals)";
 #[serde(default, deny_unknown_fields)]
 pub struct Criterion {
     /// A glob that it matches; `*` stands for any text.
+    #[serde(deserialize_with = "optional_scalar")]
     pub r#match: Option<String>,
     /// A glob that it does not match.
+    #[serde(deserialize_with = "optional_scalar")]
     pub not_match: Option<String>,
     /// The number that it is.
     pub equals: Option<i64>,
@@ -210,6 +215,7 @@ mod tests {
             (r#"{"http.response.status_code": {"not_equals": 200}}"#, [false, true]),
             (r#"{"http.response.body.size": {"greater_than": 614}}"#, [true, true]),
             (r#"{"service.name": {"equals": 1}}"#, [false, false]),
+            (r#"{"http_response_status_code": {"match": 200}}"#, [true, false]),
             (r#"{"error.type": {"match": "no_*"}}"#, [false, true]),
             (r#"{"span.name": {"match": "GET"}}"#, [true, false]),
         ] {

@@ -9,10 +9,9 @@ mod tests;
 
 use crate::{
     model::{SAMPLED, TraceId},
-    setting::InvalidSetting,
+    setting::{InvalidSetting, scalar},
 };
-use serde::{Deserialize, Deserializer, de};
-use std::fmt;
+use serde::Deserialize;
 
 const NAMES: &str = "always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, \
 parentbased_traceidratio";
@@ -115,39 +114,4 @@ fn ratio(arg: &str) -> Result<Root, InvalidSetting> {
 )]
 fn part(ratio: f64) -> u64 {
     (ratio * WHOLE) as u64
-}
-
-/// A number is text too: `arg: 0.1` and `arg: "0.1"` are the same.
-fn scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    struct Scalar;
-
-    impl de::Visitor<'_> for Scalar {
-        type Value = String;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(RATIOS)
-        }
-
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
-            Ok(text.to_owned())
-        }
-
-        fn visit_f64<E: de::Error>(self, number: f64) -> Result<String, E> {
-            Ok(number.to_string())
-        }
-
-        fn visit_u64<E: de::Error>(self, number: u64) -> Result<String, E> {
-            Ok(number.to_string())
-        }
-
-        fn visit_i64<E: de::Error>(self, number: i64) -> Result<String, E> {
-            Ok(number.to_string())
-        }
-
-        fn visit_unit<E: de::Error>(self) -> Result<String, E> {
-            Ok(String::new())
-        }
-    }
-
-    deserializer.deserialize_any(Scalar)
 }

@@ -155,6 +155,10 @@ impl Routes {
     /// The route of `path`, which `service` answered, or was answered, with `status` at `now`.
     #[must_use]
     pub fn route(&mut self, service: &Service, path: &str, status: u16, now: KtimeNs) -> Option<Arc<str>> {
+        if path.is_empty() {
+            // CONNECT has none
+            return None;
+        }
         if let Some(pattern) = self.patterns.find(path) {
             return Some(Arc::clone(pattern));
         }

@@ -54,6 +54,7 @@ fn a_pattern_goes_before_what_is_done_with_the_rest() {
         assert_eq!(route(&mut routes, "/users/42").as_deref(), Some("/users/:id"), "{unmatched}");
         assert_eq!(route(&mut routes, "/orders/42").as_deref(), expected, "{unmatched}");
     }
+    assert_eq!(route(&mut routes(r#"{"unmatched": "wildcard"}"#), ""), None, "CONNECT has no path");
     assert_eq!(route(&mut routes("{}"), "/orders/42").as_deref(), Some("/orders/*"), "the default");
 }
 

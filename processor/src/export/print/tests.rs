@@ -157,3 +157,17 @@ fn a_full_disk_is_counted_and_does_not_end_anything() {
         "{metrics}"
     );
 }
+
+#[test]
+fn a_span_that_is_left_out_of_traces_is_not_printed_one_that_was_not_sampled_is() {
+    let (mut ignored, mut unsampled) = (server_span(), server_span());
+    ignored.signals.traces = false;
+    unsampled.trace_flags = 0;
+    let telemetry = Telemetry::new();
+    let mut printer =
+        Printer::new(Format::new(TracePrinter::Text, false).unwrap(), Vec::new(), telemetry.clone());
+    printer.export(&[ignored, unsampled]);
+    let text = String::from_utf8(std::mem::take(&mut printer.out)).unwrap();
+    assert_eq!(text.lines().count(), 1);
+    assert!(text.ends_with("-00]\n"), "{text}");
+}

@@ -98,6 +98,15 @@ const ROUTES_FOLDED: Metric = counter(
     &[],
     "Spans whose route was replaced by /** because their service has too many routes.",
 );
+const POINTS_EXPORTED: Metric =
+    counter("ratatosk_points_exported_total", &["exporter"], "Points of metrics that a collector took.");
+const POINTS_DROPPED: Metric = counter(
+    "ratatosk_points_dropped_total",
+    &["exporter", "reason"],
+    "Points of metrics that a collector did not take. The next point of a series holds what they held, if they were cumulative.",
+);
+const OTLP_REQUESTS: Metric =
+    counter("ratatosk_otlp_requests_total", &["signal", "result"], "Attempts to send an OTLP request.");
 const SERIES_OVERFLOW: Metric = counter(
     "ratatosk_series_overflow_total",
     &["metric"],
@@ -202,6 +211,21 @@ impl Telemetry {
             self.add_some(&SPANS_LEFT_OUT, values, n);
         }
         self.add_some(&ROUTES_FOLDED, ["", ""], counts.folded_routes);
+    }
+
+    /// `n` points of metrics were taken by a collector.
+    pub fn points_exported(&self, exporter: &'static str, n: u64) {
+        self.add(&POINTS_EXPORTED, [exporter, ""], n);
+    }
+
+    /// `n` points of metrics were not.
+    pub fn points_dropped(&self, exporter: &'static str, reason: &'static str, n: u64) {
+        self.add(&POINTS_DROPPED, [exporter, reason], n);
+    }
+
+    /// `n` attempts to send an OTLP request ended so.
+    pub fn otlp_requests(&self, signal: &'static str, result: &'static str, n: u64) {
+        self.add(&OTLP_REQUESTS, [signal, result], n);
     }
 
     /// `n` observations of `metric` went to its overflow series.
@@ -324,6 +348,9 @@ fn render_own(out: &mut String, own: &Own) {
         &SPANS_DROPPED,
         &SPANS_LEFT_OUT,
         &ROUTES_FOLDED,
+        &POINTS_EXPORTED,
+        &POINTS_DROPPED,
+        &OTLP_REQUESTS,
         &SERIES_OVERFLOW,
     ] {
         let samples = own.iter().filter(|((name, _), _)| *name == metric.name);

@@ -22,4 +22,7 @@ pub mod protocol;
 pub mod reassemble;
 pub mod recording;
 pub mod run;
+pub mod sample;
+pub mod select;
+pub mod setting;
 pub mod telemetry;

@@ -9,7 +9,7 @@
 use crate::{
     correlate::{Correlator, IdKey},
     decode::decode,
-    decorate::decorate,
+    decorate::{DecorateSettings, Decorator},
     discover::{Discovery, Matcher, Wish},
     explain::{self, Question, Selectors},
     export::BoxedExporter,
@@ -76,6 +76,7 @@ pub struct Pipeline {
     discovery: Discovery,
     connections: Connections,
     out: Output,
+    decorator: Decorator,
     pending: VecDeque<(u64, Span)>,
     released: Vec<Span>,
     exporters: Vec<BoxedExporter>,
@@ -107,6 +108,7 @@ impl Pipeline {
             discovery: Discovery::new(matcher, host),
             connections: Connections::new(Limits::default()),
             out: Output::default(),
+            decorator: Decorator::new(&DecorateSettings::default()).expect("defaults are valid"),
             pending: VecDeque::new(),
             released: Vec::new(),
             exporters,
@@ -141,6 +143,13 @@ impl Pipeline {
             &question,
         );
         question.answer(report);
+    }
+
+    /// The same, with spans decorated as the user wants them.
+    #[must_use]
+    pub fn decorated_by(mut self, decorator: Decorator) -> Self {
+        self.decorator = decorator;
+        self
     }
 
     /// The same, on behalf of the machine called `host`: for a recording that was made elsewhere.
@@ -350,9 +359,11 @@ impl Pipeline {
                 self.telemetry.spans_dropped("pending", "queue_full", 1);
                 continue;
             }
-            let span = decorate(exchange, &stream.correlator, &mut self.discovery, &stream.clock);
-            self.pending.push_back((self.last_batch, span));
+            let span =
+                self.decorator.decorate(exchange, &stream.correlator, &mut self.discovery, &stream.clock);
+            self.pending.extend(span.map(|span| (self.last_batch, span)));
         }
+        self.telemetry.decorated(self.decorator.take_counts());
     }
 
     /// Batches up to `through` will not come again: their spans may leave.

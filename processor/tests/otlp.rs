@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, HistogramDataPoint, metric::Data};
 use ratatosk::config::Config;
 use ratatosk::export::{self, BoxedExporter, ExportError};
-use ratatosk::model::{Http, Service, Span, SpanId, SpanKind, TraceId, UnixNanos};
+use ratatosk::model::{Http, Service, Signals, Span, SpanId, SpanKind, TraceId, UnixNanos};
 use ratatosk::telemetry::Telemetry;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use receiver::{Act, Receiver};
@@ -46,6 +46,7 @@ fn span(n: u64) -> Span {
         peer: "127.0.0.1:54321".parse().unwrap(),
         host: "127.0.0.1:8080".parse().unwrap(),
         service: Arc::new(Service { name: "shop".to_owned(), ..Service::default() }),
+        signals: Signals::ALL,
         http: Http {
             method: "GET",
             path: "/".into(),

@@ -3,6 +3,7 @@
 use clap::{Command, CommandFactory};
 use ratatosk::{
     cli::markdown,
+    decorate::Counts,
     model::{EndedBy, Incomplete},
     telemetry::Telemetry,
 };
@@ -86,6 +87,7 @@ fn exposition() -> String {
     telemetry.ended_by(EndedBy::Turn, 0);
     telemetry.spans_exported("exporter", 0);
     telemetry.spans_dropped("exporter", "reason", 0);
+    telemetry.decorated(Counts { not_sampled: 1, ..Counts::default() });
     telemetry.points_exported("exporter", 0);
     telemetry.points_dropped("exporter", "reason", 0);
     telemetry.otlp_requests("signal", "result", 0);

@@ -3,15 +3,12 @@
 //! Ids are a keyed hash of what names the exchange in its boot, so that a replay of a recording gives the same ones, and
 //! nobody who does not know the key can foretell them.
 
-use crate::model::{Exchange, Role, SpanId, TraceId};
+use crate::model::{Exchange, Role, SAMPLED, SpanId, TraceId};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
 
 /// Key of one run; kept in its recording.
 pub type IdKey = [u8; 16];
-
-/// Flags of a trace that begins here: sampled (W3C Trace Context 3.2.2.5).
-const SAMPLED: u8 = 1;
 
 /// Where a span stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -22,7 +19,7 @@ pub struct Context {
     pub span_id: SpanId,
     /// Parent, if the request named one.
     pub parent_id: Option<SpanId>,
-    /// Trace flags.
+    /// Trace flags: the caller's. Whether a trace that begins here is sampled, [`crate::sample`] decides.
     pub flags: u8,
 }
 

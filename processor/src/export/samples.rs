@@ -1,6 +1,6 @@
 //! Spans for the tests of exporters.
 
-use crate::model::{Http, Service, Span, SpanId, SpanKind, TraceId, UnixNanos};
+use crate::model::{Http, Service, Signals, Span, SpanId, SpanKind, TraceId, UnixNanos};
 use std::sync::Arc;
 
 /// A GET to nginx that took 1.234567 ms, on 2023-11-14.
@@ -16,6 +16,7 @@ pub(crate) fn server_span() -> Span {
         peer: "127.0.0.1:54321".parse().unwrap(),
         host: "127.0.0.1:8080".parse().unwrap(),
         service: service("nginx", "host:42"),
+        signals: Signals::ALL,
         http: Http {
             method: "GET",
             path: "/users/7".into(),

@@ -1,6 +1,7 @@
 //! A request with its response, as the wire told it.
 
 use super::{KtimeNs, ProcessId, Socket, SpanId, TraceId};
+use std::fmt;
 
 /// Which end of the connection was observed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -146,6 +147,31 @@ impl Default for Method {
     }
 }
 
+/// A query string as the wire carried it, without `?`; empty if there was none.
+///
+/// It may hold passwords, so it can't be printed: only [`crate::decorate::Redaction`] opens it.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct RawQuery(Box<str>);
+
+impl RawQuery {
+    /// Keeps `query` closed.
+    #[must_use]
+    pub const fn new(query: Box<str>) -> Self {
+        Self(query)
+    }
+
+    /// What it says: for the redaction alone.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for RawQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RawQuery({} bytes)", self.0.len())
+    }
+}
+
 /// HTTP/1.x. Strings are cut at their bounds and valid UTF-8 (others are replaced).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HttpExchange {
@@ -153,6 +179,8 @@ pub struct HttpExchange {
     pub method: Method,
     /// Request target without scheme, authority, query and fragment.
     pub path: Box<str>,
+    /// Query of the request target.
+    pub query: RawQuery,
     /// `host` or `host:port` of the request, empty if none was seen.
     pub host: Box<str>,
     /// `(major, minor)`.

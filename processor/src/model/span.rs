@@ -23,6 +23,9 @@ impl fmt::Display for SpanId {
     }
 }
 
+/// Flag of a sampled trace (W3C Trace Context 3.2.2.5).
+pub const SAMPLED: u8 = 1;
+
 /// `SpanKind` of OpenTelemetry.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[allow(missing_docs, reason = "OpenTelemetry's words")]
@@ -63,8 +66,26 @@ pub struct Span {
     pub host: SocketAddr,
     /// The observed process.
     pub service: Arc<Service>,
+    /// What it may be told as.
+    pub signals: Signals,
     /// What was asked and answered.
     pub http: Http,
+}
+
+/// What a span may be told as: settings can rule out either.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Signals {
+    /// A trace. Whether it was sampled is another question: [`Span::is_sampled`].
+    pub traces: bool,
+    /// An observation of metrics.
+    pub metrics: bool,
+}
+
+impl Signals {
+    /// Everything.
+    pub const ALL: Self = Self { traces: true, metrics: true };
+    /// Nothing: nobody needs the span.
+    pub const NONE: Self = Self { traces: false, metrics: false };
 }
 
 impl Span {
@@ -72,6 +93,22 @@ impl Span {
     #[must_use]
     pub const fn duration(&self) -> Duration {
         Duration::from_nanos(self.end.0.saturating_sub(self.start.0))
+    }
+
+    /// The sampled flag (W3C Trace Context 3.2.2.5): an exporter of traces sends only these.
+    #[must_use]
+    pub const fn is_sampled(&self) -> bool {
+        self.trace_flags & SAMPLED != 0
+    }
+
+    /// Name of the span: `{method} {route}`, the method alone if no route is known; `HTTP` stands for an unknown method.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let method = if self.http.method_original.is_some() { "HTTP" } else { self.http.method };
+        match &self.http.route {
+            Some(route) => format!("{method} {route}"),
+            None => method.to_owned(),
+        }
     }
 }
 
@@ -84,8 +121,10 @@ pub struct Http {
     pub method_original: Option<Box<str>>,
     /// `url.path`.
     pub path: Box<str>,
+    /// `url.query`, redacted; empty if there was none.
+    pub query: Box<str>,
     /// `http.route`, if one is known.
-    pub route: Option<Box<str>>,
+    pub route: Option<Arc<str>>,
     /// `server.address`: the request's host, else the IP.
     pub server_address: Box<str>,
     /// `server.port`.

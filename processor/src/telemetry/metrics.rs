@@ -4,6 +4,7 @@
 //! loader started and outlive the processor, and at each scrape `produced = acknowledged + dropped + held` holds.
 
 use super::exposition::{self, Kind};
+use crate::decorate::Counts;
 use crate::discover::Standing;
 use crate::model::{EndedBy, Incomplete};
 use ratatosk_abi::RecordKind;
@@ -112,6 +113,16 @@ const SPANS_DROPPED: Metric = counter(
     "ratatosk_spans_dropped_total",
     &["exporter", "reason"],
     "Spans that an exporter could not deliver.",
+);
+const SPANS_LEFT_OUT: Metric = counter(
+    "ratatosk_spans_left_out_total",
+    &["signal", "reason"],
+    "Spans that settings leave out of a signal: by routes.ignored_patterns, filter or the sampler.",
+);
+const ROUTES_FOLDED: Metric = counter(
+    "ratatosk_routes_folded_total",
+    &[],
+    "Spans whose route was replaced by /** because their service has too many routes.",
 );
 const POINTS_EXPORTED: Metric =
     counter("ratatosk_points_exported_total", &["exporter"], "Points of metrics that a collector took.");
@@ -238,6 +249,20 @@ impl Telemetry {
         self.add(&SPANS_DROPPED, [exporter, reason], n);
     }
 
+    /// What the settings left out or folded while spans were made.
+    pub fn decorated(&self, counts: Counts) {
+        for (values, n) in [
+            (["traces", "ignored"], counts.ignored_traces),
+            (["metrics", "ignored"], counts.ignored_metrics),
+            (["traces", "filtered"], counts.filtered_traces),
+            (["metrics", "filtered"], counts.filtered_metrics),
+            (["traces", "not_sampled"], counts.not_sampled),
+        ] {
+            self.add_some(&SPANS_LEFT_OUT, values, n);
+        }
+        self.add_some(&ROUTES_FOLDED, ["", ""], counts.folded_routes);
+    }
+
     /// `n` points of metrics were taken by a collector.
     pub fn points_exported(&self, exporter: &'static str, n: u64) {
         self.add(&POINTS_EXPORTED, [exporter, ""], n);
@@ -272,6 +297,13 @@ impl Telemetry {
         }
         render_dropped(out, &inner);
         render_own(out, &inner.own);
+    }
+
+    /// A value that never was counted is not shown.
+    fn add_some(&self, metric: &Metric, values: Values, n: u64) {
+        if n > 0 {
+            self.add(metric, values, n);
+        }
     }
 
     fn add(&self, metric: &Metric, values: Values, n: u64) {
@@ -370,6 +402,8 @@ fn render_own(out: &mut String, own: &Own) {
         &ENDED,
         &SPANS_EXPORTED,
         &SPANS_DROPPED,
+        &SPANS_LEFT_OUT,
+        &ROUTES_FOLDED,
         &POINTS_EXPORTED,
         &POINTS_DROPPED,
         &OTLP_REQUESTS,

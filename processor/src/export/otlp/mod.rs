@@ -37,9 +37,6 @@ use traces::Traces;
 const NAME: &str = "otlp";
 const TRACE_SERVICE: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
-/// Sampled, of the trace flags (W3C Trace Context 3.2.2.5).
-const SAMPLED: u8 = 1;
-
 /// Time for the thread to end by itself once its time to deliver is over.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -148,8 +145,8 @@ impl Exporter for Otlp {
     fn export(&mut self, spans: &[Span]) {
         let Some(queue) = &self.queue else { return };
         let (mut unsampled, mut lost) = (0, 0);
-        for span in spans {
-            if span.trace_flags & SAMPLED == 0 {
+        for span in spans.iter().filter(|span| span.signals.traces) {
+            if !span.is_sampled() {
                 unsampled += 1;
             } else if queue.try_send(span.clone()).is_err() {
                 lost += 1;

@@ -96,11 +96,12 @@ fn attributes(span: &Span) -> Vec<KeyValue> {
         attributes.push(number("http.response.status_code", http.status));
     }
     for (key, value) in [
-        ("http.request.method_original", &http.method_original),
-        ("http.route", &http.route),
-        ("error.type", &http.error_type),
+        ("http.request.method_original", http.method_original.as_deref()),
+        ("http.route", http.route.as_deref()),
+        ("error.type", http.error_type.as_deref()),
+        ("url.query", Some(&*http.query).filter(|query| !query.is_empty())),
     ] {
-        attributes.extend(value.as_deref().map(|value| text(key, value)));
+        attributes.extend(value.map(|value| text(key, value)));
     }
     attributes
 }

@@ -50,11 +50,11 @@ impl Format {
         }
     }
 
-    fn append(&mut self, out: &mut String, spans: &[Span]) {
+    fn append<'a>(&mut self, out: &mut String, spans: impl Iterator<Item = &'a Span>) {
         match self {
-            Self::Text { is_coloured } => spans.iter().for_each(|span| text::append(out, span, *is_coloured)),
-            Self::Json { is_indented } => spans.iter().for_each(|span| json::append(out, span, *is_indented)),
-            Self::Counter(counter) => counter.append(out, spans.len()),
+            Self::Text { is_coloured } => spans.for_each(|span| text::append(out, span, *is_coloured)),
+            Self::Json { is_indented } => spans.for_each(|span| json::append(out, span, *is_indented)),
+            Self::Counter(counter) => counter.append(out, spans.count()),
         }
     }
 
@@ -101,11 +101,13 @@ impl<W: Write> Exporter for Printer<W> {
     }
 
     fn export(&mut self, spans: &[Span]) {
-        if self.is_closed || spans.is_empty() {
+        // sampled or not: who prints wants to see what was seen
+        let wanted = spans.iter().filter(|span| span.signals.traces);
+        let n = u64::try_from(wanted.clone().count()).unwrap_or(u64::MAX);
+        if self.is_closed || n == 0 {
             return;
         }
-        self.format.append(&mut self.text, spans);
-        let n = u64::try_from(spans.len()).unwrap_or(u64::MAX);
+        self.format.append(&mut self.text, wanted);
         if self.write() {
             self.telemetry.spans_exported(NAME, n);
         } else {

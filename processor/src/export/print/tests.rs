@@ -4,7 +4,7 @@ use crate::export::samples::{client_span, server_span};
 fn printed(printer: TracePrinter, is_coloured: bool, spans: &[Span]) -> String {
     let mut out = String::new();
     let mut format = Format::new(printer, is_coloured).unwrap();
-    format.append(&mut out, spans);
+    format.append(&mut out, spans.iter());
     out
 }
 
@@ -156,4 +156,18 @@ fn a_full_disk_is_counted_and_does_not_end_anything() {
         metrics.contains("ratatosk_spans_dropped_total{exporter=\"print\",reason=\"write_failed\"} 2\n"),
         "{metrics}"
     );
+}
+
+#[test]
+fn a_span_that_is_left_out_of_traces_is_not_printed_one_that_was_not_sampled_is() {
+    let (mut ignored, mut unsampled) = (server_span(), server_span());
+    ignored.signals.traces = false;
+    unsampled.trace_flags = 0;
+    let telemetry = Telemetry::new();
+    let mut printer =
+        Printer::new(Format::new(TracePrinter::Text, false).unwrap(), Vec::new(), telemetry.clone());
+    printer.export(&[ignored, unsampled]);
+    let text = String::from_utf8(std::mem::take(&mut printer.out)).unwrap();
+    assert_eq!(text.lines().count(), 1);
+    assert!(text.ends_with("-00]\n"), "{text}");
 }

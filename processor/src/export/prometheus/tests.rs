@@ -319,3 +319,15 @@ fn open_metrics_has_examples_and_an_end_for_whoever_asks() {
     }
     assert!(body.contains("ratatosk_spans_exported_total{"), "{body}");
 }
+
+#[test]
+fn a_span_that_is_left_out_of_metrics_makes_no_series() {
+    let mut ignored = server_span();
+    ignored.signals.metrics = false;
+    let (text, _) = samples_of(&[ignored.clone()]);
+    assert!(!text.contains("http_server_request_duration_seconds_count"), "{text}");
+    ignored.signals.metrics = true;
+    ignored.trace_flags = 0;
+    let (text, _) = samples_of(&[ignored]);
+    assert!(text.contains("http_server_request_duration_seconds_count"), "not sampled, but counted: {text}");
+}

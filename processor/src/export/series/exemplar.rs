@@ -3,9 +3,6 @@
 use crate::config::otlp::Exemplars;
 use crate::model::{Span, SpanId, TraceId, UnixNanos};
 
-/// Sampled, of the trace flags (W3C Trace Context 3.2.2.5).
-const SAMPLED: u8 = 1;
-
 /// The last request of a bucket of durations.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::export) struct Exemplar {
@@ -29,7 +26,7 @@ pub(super) fn remember(
     filter: Exemplars,
 ) {
     let is_wanted = match filter {
-        Exemplars::TraceBased => span.trace_flags & SAMPLED != 0,
+        Exemplars::TraceBased => span.is_sampled(),
         Exemplars::AlwaysOn => true,
         Exemplars::AlwaysOff => false,
     };

@@ -11,7 +11,7 @@ pub(in crate::export) struct Key {
     pub(in crate::export) service: ServiceKey,
     pub(in crate::export) server_address: Box<str>,
     pub(in crate::export) server_port: u16,
-    pub(in crate::export) route: Option<Box<str>>,
+    pub(in crate::export) route: Option<Arc<str>>,
     pub(in crate::export) method: &'static str,
     pub(in crate::export) status: u16,
 }

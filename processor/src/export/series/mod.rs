@@ -94,8 +94,9 @@ impl Store {
 
     pub(super) fn record(&self, spans: &[Span], now: Instant) {
         let mut tables = self.lock();
-        let mut overflow = [0_u64; 2];
-        for span in spans {
+        let (mut overflow, mut recorded) = ([0_u64; 2], 0);
+        for span in spans.iter().filter(|span| span.signals.metrics) {
+            recorded += 1;
             tables.targets.saw(&span.service, now);
             let (requests, overflow) = match (span.kind, &mut overflow) {
                 (SpanKind::Server, [server, _]) => (&mut tables.server, server),
@@ -104,7 +105,7 @@ impl Store {
             *overflow += u64::from(!requests.record(span, &self.keep, now));
         }
         drop(tables);
-        self.telemetry.spans_exported(NAME, u64::try_from(spans.len()).unwrap_or(u64::MAX));
+        self.telemetry.spans_exported(NAME, recorded);
         let [server, client] = overflow;
         self.count_overflow(SERVER, server);
         self.count_overflow(CLIENT, client);

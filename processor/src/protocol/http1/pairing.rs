@@ -276,6 +276,7 @@ impl Pairs<'_> {
         let http = HttpExchange {
             method: line.method,
             path: line.path,
+            query: line.query,
             host: line.authority.or(fields.host).unwrap_or_default(),
             version: line.version.or(answer.map(|answer| answer.version)).unwrap_or_default(),
             status: answer.map_or(0, |answer| answer.status),

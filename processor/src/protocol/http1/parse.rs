@@ -3,7 +3,7 @@
 //! A line that is not whole says nothing: of a cut head only what stands before its last line end is used.
 
 use crate::{
-    model::{Method, SpanId, TraceId, TraceParent},
+    model::{Method, RawQuery, SpanId, TraceId, TraceParent},
     protocol::Reader,
 };
 use std::borrow::Cow;
@@ -12,6 +12,8 @@ use std::borrow::Cow;
 const MAX_METHOD_BYTES: usize = 32;
 /// Longest path that is told: what common servers take for a whole request line is 8 KiB, dashboards show far less.
 const MAX_PATH_BYTES: usize = 2048;
+/// Longest query that is told: enough for a search, not for a form.
+const MAX_QUERY_BYTES: usize = 1024;
 /// Longest host that is told: a domain name has 253 letters, then a port.
 const MAX_HOST_BYTES: usize = 261;
 
@@ -26,6 +28,8 @@ pub struct RequestLine {
     pub method: Method,
     /// Path of the target.
     pub path: Box<str>,
+    /// Query of the target.
+    pub query: RawQuery,
     /// Authority of the target, if it has one.
     pub authority: Option<Box<str>>,
     /// `(major, minor)`; `None` if the line was cut before it.
@@ -151,12 +155,10 @@ pub fn request_line(head: &[u8]) -> Option<(RequestLine, Reader<'_>)> {
         return None;
     }
     let method = Method::new(std::str::from_utf8(method).ok()?);
-    let (authority, path) = split_target(&method, target);
+    let Target { authority, path, query } = split_target(&method, target);
     let authority = authority.map(|bytes| text(bytes, MAX_HOST_BYTES));
-    Some((
-        RequestLine { method, path: text(path, MAX_PATH_BYTES), authority, version: Some(version) },
-        reader,
-    ))
+    let (path, query) = (text(path, MAX_PATH_BYTES), RawQuery::new(text(query, MAX_QUERY_BYTES)));
+    Some((RequestLine { method, path, query, authority, version: Some(version) }, reader))
 }
 
 /// What a request line says that goes on beyond what was captured: a known method, and a path that is whole because its
@@ -173,22 +175,31 @@ pub fn cut_request_line(head: &[u8]) -> Option<RequestLine> {
     if !matches!(method, Method::Known(_)) || !is_clean || !is_path || !is_known {
         return None;
     }
-    let (_, path) = split_target(&method, target);
-    Some(RequestLine { method, path: text(path, MAX_PATH_BYTES), authority: None, version: None })
+    let path = text(split_target(&method, target).path, MAX_PATH_BYTES);
+    // the query may go on: its last value could be half a secret that nothing redacts
+    Some(RequestLine { method, path, query: RawQuery::default(), authority: None, version: None })
 }
 
-/// Authority and path of a request target (RFC 9112 3.2), query and fragment left out.
-fn split_target<'a>(method: &Method, target: &'a [u8]) -> (Option<&'a [u8]>, &'a [u8]) {
+/// Parts of a request target.
+struct Target<'a> {
+    authority: Option<&'a [u8]>,
+    path: &'a [u8],
+    query: &'a [u8],
+}
+
+/// Parts of a request target (RFC 9112 3.2), fragment left out.
+fn split_target<'a>(method: &Method, target: &'a [u8]) -> Target<'a> {
     if method.as_str() == "CONNECT" {
-        return (Some(target), b"");
+        return Target { authority: Some(target), path: b"", query: b"" };
     }
     let (authority, path) = match absolute_form(target) {
         Some((authority, path)) => (Some(authority), path),
         None => (None, target),
     };
-    let end = path.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(path.len());
-    let path = path.get(..end).unwrap_or(path);
-    (authority, if path.is_empty() { b"/" } else { path })
+    let end = path.iter().position(|byte| *byte == b'#').unwrap_or(path.len());
+    let mut parts = path.get(..end).unwrap_or(path).splitn(2, |byte| *byte == b'?');
+    let (path, query) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    Target { authority, path: if path.is_empty() { b"/" } else { path }, query }
 }
 
 fn absolute_form(target: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -2,7 +2,7 @@
 
 use crate::{
     correlate::Context,
-    model::{ClockPair, Exchange, Http, HttpExchange, Method, Role, Service, Span},
+    model::{ClockPair, Exchange, Http, HttpExchange, Method, Role, Service, Signals, Span},
 };
 use std::{net::SocketAddr, sync::Arc};
 
@@ -28,6 +28,7 @@ pub fn span(exchange: Exchange, context: Context, service: Arc<Service>, clock: 
         peer,
         host,
         service,
+        signals: Signals::ALL,
         http: attributes(http, role, host),
     }
 }
@@ -42,6 +43,8 @@ fn attributes(http: HttpExchange, role: Role, host: SocketAddr) -> Http {
         method,
         method_original,
         path: http.path,
+        // decorate knows what may be told of it
+        query: Box::default(),
         route: None,
         server_address,
         server_port,

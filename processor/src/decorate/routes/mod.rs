@@ -1,0 +1,215 @@
+//! `http.route`: paths to the few routes that they are instances of.
+//!
+//! in   method-less: path, status and service of each request, server and client alike, as in OBI
+//! out  the route, and whether the user asked to leave such requests out
+//! keeps the routes of each service ([`known`]), and in the mode `low-cardinality` a tree of segments per service
+
+mod heuristic;
+mod known;
+mod pattern;
+#[cfg(test)]
+mod tests;
+mod trie;
+mod words;
+
+use crate::{
+    model::{KtimeNs, Service, Signals},
+    setting::InvalidSetting,
+};
+use hashbrown::HashMap;
+use known::Known;
+use pattern::Patterns;
+use serde::Deserialize;
+use std::sync::Arc;
+use trie::Trie;
+
+/// The route where nobody knows, and where there are too many.
+const EVERYTHING: &str = "/**";
+
+/// Services with a tree; those beyond share one. A full tree takes some 200 KiB.
+const MAX_TRIES: usize = 64;
+
+/// Children that a segment may be allowed: beyond, nothing would be collapsed.
+const MAX_CARDINALITY: usize = 1_000;
+
+/// `routes`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct RouteSettings {
+    /// What to do with a path that matches no pattern. Default: `heuristic`.
+    pub unmatched: Unmatched,
+    /// Routes: `:name` and `{name}` stand for one segment, `*` at the end for all that follow.
+    pub patterns: Vec<String>,
+    /// Requests to leave out, in the same form.
+    pub ignored_patterns: Vec<String>,
+    /// What these are left out of. Default: `all`.
+    pub ignore_mode: IgnoreMode,
+    /// One character that stands for a segment that was recognised as an id. Default: `*`.
+    pub wildcard_char: String,
+    /// Different segments after one, in the mode `low-cardinality`: 1 to 1000. Default: 10.
+    pub max_path_segment_cardinality: usize,
+}
+
+/// What to do with a path that matches no pattern.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unmatched {
+    /// It has no route.
+    Unset,
+    /// It is its own route. There will be as many as clients ask for.
+    Path,
+    /// Its route is `/**`.
+    Wildcard,
+    /// What looks like an id in it becomes a wildcard.
+    #[default]
+    Heuristic,
+    /// The same, and segments with too many siblings become one wildcard.
+    LowCardinality,
+}
+
+/// What a request that matches an ignored pattern is left out of.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum IgnoreMode {
+    /// Of everything.
+    #[default]
+    All,
+    /// Of traces.
+    Traces,
+    /// Of metrics.
+    Metrics,
+}
+
+impl Default for RouteSettings {
+    fn default() -> Self {
+        Self {
+            unmatched: Unmatched::default(),
+            patterns: Vec::new(),
+            ignored_patterns: Vec::new(),
+            ignore_mode: IgnoreMode::default(),
+            wildcard_char: "*".to_owned(),
+            max_path_segment_cardinality: 10,
+        }
+    }
+}
+
+/// Finds routes.
+#[derive(Debug)]
+pub struct Routes {
+    patterns: Patterns,
+    ignored: Patterns,
+    ignore_mode: IgnoreMode,
+    unmatched: Unmatched,
+    wildcard: String,
+    max_children: usize,
+    everything: Arc<str>,
+    known: Known,
+    tries: HashMap<Box<str>, Trie>,
+    text: String,
+    folded: u64,
+}
+
+impl Routes {
+    /// Routes by the settings.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`] names the key.
+    pub fn new(settings: &RouteSettings) -> Result<Self, InvalidSetting> {
+        check_patterns("routes.patterns", &settings.patterns)?;
+        check_patterns("routes.ignored_patterns", &settings.ignored_patterns)?;
+        let wildcard = settings.wildcard_char.as_str();
+        if wildcard.chars().count() != 1 || wildcard.contains(|c: char| c == '/' || c.is_control()) {
+            return Err(InvalidSetting::new("routes.wildcard_char", wildcard, "one character, no slash"));
+        }
+        let max_children = settings.max_path_segment_cardinality;
+        if !(1..=MAX_CARDINALITY).contains(&max_children) {
+            let key = "routes.max_path_segment_cardinality";
+            return Err(InvalidSetting::new(key, max_children.to_string(), "a number from 1 to 1000"));
+        }
+        Ok(Self {
+            patterns: Patterns::new(&settings.patterns),
+            ignored: Patterns::new(&settings.ignored_patterns),
+            ignore_mode: settings.ignore_mode,
+            unmatched: settings.unmatched,
+            wildcard: wildcard.to_owned(),
+            max_children,
+            everything: EVERYTHING.into(),
+            known: Known::default(),
+            tries: HashMap::new(),
+            text: String::new(),
+            folded: 0,
+        })
+    }
+
+    /// What a request for `path` may be told as.
+    #[must_use]
+    pub fn signals(&self, path: &str) -> Signals {
+        match self.ignored.find(path).map(|_| self.ignore_mode) {
+            None => Signals::ALL,
+            Some(IgnoreMode::All) => Signals::NONE,
+            Some(IgnoreMode::Traces) => Signals { traces: false, ..Signals::ALL },
+            Some(IgnoreMode::Metrics) => Signals { metrics: false, ..Signals::ALL },
+        }
+    }
+
+    /// The route of `path`, which `service` answered, or was answered, with `status` at `now`.
+    #[must_use]
+    pub fn route(&mut self, service: &Service, path: &str, status: u16, now: KtimeNs) -> Option<Arc<str>> {
+        if path.is_empty() {
+            // CONNECT has none
+            return None;
+        }
+        if let Some(pattern) = self.patterns.find(path) {
+            return Some(Arc::clone(pattern));
+        }
+        match self.unmatched {
+            Unmatched::Unset => return None,
+            Unmatched::Path => return Some(path.into()),
+            Unmatched::Wildcard => return Some(Arc::clone(&self.everything)),
+            Unmatched::Heuristic => self.guess(path),
+            Unmatched::LowCardinality => {
+                self.guess(path);
+                self.thin_out(service);
+            }
+        }
+        let known = self.known.admit(service, &self.text, matches!(status, 404 | 405), now);
+        self.folded += u64::from(known.is_none());
+        Some(known.unwrap_or_else(|| Arc::clone(&self.everything)))
+    }
+
+    /// Spans whose route became `/**` because their service has too many, since this was last asked.
+    pub fn take_folded(&mut self) -> u64 {
+        std::mem::take(&mut self.folded)
+    }
+
+    fn guess(&mut self, path: &str) {
+        self.text.clear();
+        heuristic::append(&mut self.text, path, &self.wildcard);
+    }
+
+    /// What was guessed, through the tree of `service`.
+    fn thin_out(&mut self, service: &Service) {
+        let name = service.name.as_str();
+        let has_room = self.tries.len() < MAX_TRIES || self.tries.contains_key(name);
+        let name = if has_room { name } else { "" };
+        let guessed = std::mem::take(&mut self.text);
+        if let Some(trie) = self.tries.get_mut(name) {
+            trie.append(&mut self.text, &guessed, &self.wildcard);
+            return;
+        }
+        let mut trie = Trie::new(self.max_children);
+        trie.append(&mut self.text, &guessed, &self.wildcard);
+        self.tries.insert(name.into(), trie);
+    }
+}
+
+fn check_patterns(key: &str, patterns: &[String]) -> Result<(), InvalidSetting> {
+    match patterns.iter().position(|pattern| pattern.trim() != pattern || pattern.is_empty()) {
+        Some(at) => Err(InvalidSetting::new(
+            format!("{key}[{at}]"),
+            patterns.get(at).cloned().unwrap_or_default(),
+            "a path like /users/{id} or /static/*, without blanks around it",
+        )),
+        None => Ok(()),
+    }
+}

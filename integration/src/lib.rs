@@ -7,7 +7,10 @@
 
 pub mod agent;
 pub mod client;
+pub mod component;
 pub mod metrics;
+pub mod mixed;
+pub mod runtime;
 pub mod server;
 pub mod span;
 pub mod stage;

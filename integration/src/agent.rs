@@ -126,6 +126,13 @@ impl Agent {
         rows
     }
 
+    /// Exchanges that were not told, or told without a response, by `reason`, so far.
+    #[must_use]
+    pub fn incomplete(&self, reason: &str) -> f64 {
+        let label = format!("reason=\"{reason}\"");
+        self.scrape().sum("ratatosk_exchanges_incomplete_total", &[&label])
+    }
+
     /// Lines of stdout.
     #[must_use]
     pub fn stdout(&self) -> Vec<String> {

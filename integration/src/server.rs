@@ -25,6 +25,8 @@ pub struct Server {
     pub port: u16,
     program: Program,
     directory: TempDir,
+    /// Where its executable was made, if it was.
+    tools: Option<TempDir>,
 }
 
 impl Server {
@@ -97,17 +99,34 @@ impl Server {
         Connection::open(self.port).unwrap_or_else(|error| panic!("connect to {}: {error}", self.port))
     }
 
-    fn script(name: &str) -> Self {
-        let (directory, port) = (stage::directory(), stage::free_port());
+    /// A Python script of `workloads/` that takes a port and the path of its log.
+    #[must_use]
+    pub fn script(name: &str) -> Self {
         let mut command = Command::new("/usr/bin/python3");
-        command.arg(stage::workload(name)).arg(port.to_string()).arg(directory.path().join("access.log"));
+        command.arg(stage::workload(name));
+        Self::program(command, &[])
+    }
+
+    /// A C program of `workloads/` that takes a port, the path of its log, and `arguments`.
+    #[must_use]
+    pub fn compiled(name: &str, arguments: &[&str]) -> Self {
+        let directory = stage::directory();
+        let mut server = Self::program(Command::new(stage::compile(name, directory.path())), arguments);
+        server.tools = Some(directory);
+        server
+    }
+
+    /// Any program that takes a port, the path of its log, and `arguments`.
+    fn program(mut command: Command, arguments: &[&str]) -> Self {
+        let (directory, port) = (stage::directory(), stage::free_port());
+        command.arg(port.to_string()).arg(directory.path().join("access.log")).args(arguments);
         Self::started(command, directory, port)
     }
 
     fn started(mut command: Command, directory: TempDir, port: u16) -> Self {
         let program = Program::start(command.stdin(Stdio::null()).stdout(Stdio::null()));
         wait_until("the server to listen", PATIENCE, || Connection::open(port).ok());
-        Self { port, program, directory }
+        Self { port, program, directory, tools: None }
     }
 }
 

@@ -72,6 +72,26 @@ pub fn script(path: PathBuf, body: &str) -> PathBuf {
     path
 }
 
+/// Compiles a C file of `workloads/` into `directory`, and gives the executable.
+#[must_use]
+pub fn compile(name: &str, directory: &Path) -> PathBuf {
+    let source = workload(name);
+    let program = directory.join(source.file_stem().expect("a file name"));
+    let mut cc = Command::new("cc");
+    cc.args(["-O1", "-Wall", "-Werror", "-pthread", "-o"]).arg(&program).arg(&source);
+    assert!(cc.status().expect("cc is missing: scripts/setup --test installs it").success(), "{cc:?}");
+    program
+}
+
+/// A file for a recording: in a folder of its own, where the processor's user may write.
+#[must_use]
+pub fn recording(directory: &Path) -> PathBuf {
+    let folder = directory.join("recording");
+    fs::create_dir(&folder).expect("folder for a recording");
+    fs::set_permissions(&folder, Permissions::from_mode(0o777)).expect("mode of the folder");
+    folder.join("stream")
+}
+
 /// A program that is killed when the test is done with it.
 #[derive(Debug)]
 pub struct Program {

@@ -284,6 +284,7 @@ impl Pipeline {
         if out.resyncs > 0 {
             self.telemetry.dropped("reassemble", "resync", out.resyncs);
         }
+        self.telemetry.unrecognized(out.unrecognized);
         let Some(stream) = &self.stream else { return };
         for exchange in out.exchanges {
             if self.pending.len() >= MAX_PENDING_SPANS {

@@ -6,9 +6,7 @@
 #ifndef RATATOSK_CAPTURE_BPF_H
 #define RATATOSK_CAPTURE_BPF_H
 
-#include "maps.bpf.h"
-#include "task.bpf.h"
-#include "sock.bpf.h"
+#include "control.bpf.h"
 #include "payload.bpf.h"
 #include "policy.bpf.h"
 
@@ -193,11 +191,32 @@ static __always_inline void emit(struct call *call, struct conn_state *conn, str
 		conn->turn_captured += captured;
 }
 
+/*
+ * A process that nobody decided about works on a connection that was accepted from a wanted port: it was handed the
+ * socket, or inherited it. Then it is as wanted as who listens; user space hears of it once.
+ */
+static __always_inline __u8 match_accepted(struct sock *sk, __u32 tgid, __u8 state)
+{
+	struct conn_state *conn;
+	__u16 port = sk->__sk_common.skc_num;
+
+	if (state == TARGET_IGNORED && mode_of_port(port) != PORT_OBSERVE)
+		return state; /* ignored for more than its port */
+	conn = bpf_sk_storage_get(&conn_by_sock, sk, 0, 0);
+	if (!conn || !conn->is_accepted || mode_of_port(port) == PORT_NONE)
+		return state;
+	state = match_port(tgid, port);
+	emit_matched(sk, bpf_get_current_task_btf(), state);
+	return state;
+}
+
 /* May these bytes be looked at? Counts every call that may not, but might have been wanted. */
-static __always_inline bool is_observed(__u32 tgid)
+static __always_inline bool is_observed(struct sock *sk, __u32 tgid)
 {
 	__u8 state = target_state(tgid);
 
+	if (state == TARGET_UNKNOWN || state == TARGET_IGNORED)
+		state = match_accepted(sk, tgid, state);
 	if (state == TARGET_UNKNOWN || state == TARGET_WANTED)
 		count(COUNTER_UNDECIDED);
 	if (state != TARGET_OBSERVED)
@@ -223,7 +242,7 @@ static __always_inline bool is_tcp(struct sock *sk)
 /* Is this a call to be told? A recv of 0 is, where it says that the stream ended. */
 static __always_inline bool is_told(struct sock *sk, int ret, __u8 direction)
 {
-	if (ret < 0 || !is_tcp(sk) || !is_observed(bpf_get_current_pid_tgid() >> 32))
+	if (ret < 0 || !is_tcp(sk) || !is_observed(sk, bpf_get_current_pid_tgid() >> 32))
 		return false;
 	return ret || (direction == DIRECTION_RX && sk->sk_shutdown & RCV_SHUTDOWN);
 }
@@ -237,6 +256,7 @@ static __always_inline struct conn_state *begin_call(struct call *call)
 		count(COUNTER_DATA_RING_FULL);
 		return NULL;
 	}
+	conn->is_told = true;
 	find_offset(call, conn);
 	return conn;
 }

@@ -86,7 +86,8 @@ struct conn_state {
 	__u32 tx_count;
 	__u8 direction;		/* of the last call */
 	__u8 has_tx_final;
-	__u8 pad[2];
+	__u8 is_accepted;	/* from a listening port that matched */
+	__u8 is_told;		/* its connect or its bytes were: so is its end */
 };
 
 struct {

@@ -28,6 +28,8 @@ struct Process {
     comm: String,
     /// By the listening socket's cookie.
     listeners: Vec<(u64, u16)>,
+    /// The last of their ports, also when that socket is gone: a connection that was accepted from it may live on.
+    last_port: Option<u16>,
     is_selected: bool,
     /// Forked before our eyes, and it runs its parent's executable still.
     is_forked: bool,
@@ -57,7 +59,7 @@ pub struct Discovery {
 impl Process {
     /// `owns_pid`: no earlier process had this pid.
     fn selects(&self, id: ProcessId, matcher: &Matcher, owns_pid: bool) -> bool {
-        let ports: Vec<u16> = self.listeners.iter().map(|(_, port)| *port).collect();
+        let ports: Vec<u16> = self.listeners.iter().map(|(_, port)| *port).chain(self.last_port).collect();
         let facts = Facts { tgid: id.tgid, exe: self.exe.as_deref(), ports: &ports };
         !self.is_own && (owns_pid || !matcher.is_by_pid()) && matcher.selects(&facts)
     }
@@ -227,6 +229,7 @@ impl Discovery {
         if let Some(process) = self.entry(event) {
             process.is_selected = event.state == TargetState::Observed;
             process.is_forked = false;
+            process.last_port = None;
             process.exe = None;
             process.handle = None;
             process.service = None;
@@ -255,6 +258,7 @@ impl Discovery {
         let owns_pid = self.owns_pid(id);
         let Some(process) = self.processes.get_mut(&id) else { return };
         self.listening.insert(cookie);
+        process.last_port = Some(port);
         if process.listeners.len() < MAX_PORTS && !process.listeners.iter().any(|(known, _)| *known == cookie)
         {
             process.listeners.push((cookie, port));

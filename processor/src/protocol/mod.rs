@@ -43,6 +43,8 @@ pub struct Output {
     pub ended_by: EndedByCounts,
     /// Jumps of an offset by 2 GiB or more.
     pub resyncs: u64,
+    /// Connections that ended, or were left alone, without a byte of a known protocol.
+    pub unrecognized: u64,
 }
 
 impl Output {

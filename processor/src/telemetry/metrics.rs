@@ -78,6 +78,11 @@ const INCOMPLETE: Metric = counter(
     &["reason"],
     "Exchanges that became no span, or less of one.",
 );
+const UNRECOGNIZED: Metric = counter(
+    "ratatosk_connections_unrecognized_total",
+    &[],
+    "Connections of observed processes that showed no protocol that is known.",
+);
 const ENDED: Metric =
     counter("ratatosk_exchanges_ended_total", &["by"], "Exchanges, by what told where the response ended.");
 const SPANS_EXPORTED: Metric =
@@ -152,6 +157,11 @@ impl Telemetry {
     /// `n` exchanges became no span, or less of one.
     pub fn incomplete(&self, reason: Incomplete, n: u64) {
         self.add(&INCOMPLETE, [reason.name(), ""], n);
+    }
+
+    /// `n` connections more showed no protocol that is known.
+    pub fn unrecognized(&self, n: u64) {
+        self.add(&UNRECOGNIZED, ["", ""], n);
     }
 
     /// `n` exchanges ended this way.
@@ -285,7 +295,7 @@ fn render_dropped(out: &mut String, inner: &Inner) {
 }
 
 fn render_own(out: &mut String, own: &Own) {
-    for metric in [&INCOMPLETE, &ENDED, &SPANS_EXPORTED, &SPANS_DROPPED, &SERIES_OVERFLOW] {
+    for metric in [&INCOMPLETE, &UNRECOGNIZED, &ENDED, &SPANS_EXPORTED, &SPANS_DROPPED, &SERIES_OVERFLOW] {
         let samples = own.iter().filter(|((name, _), _)| *name == metric.name);
         write(out, metric, samples.map(|((_, values), n)| (values.to_vec(), *n)));
     }

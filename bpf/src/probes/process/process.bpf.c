@@ -1,26 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* fork, exec, exit, listen, connect, close; and, by iterators, what was there before. */
-#include "maps.bpf.h"
-#include "task.bpf.h"
-#include "sock.bpf.h"
+#include "control.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-/* Records that change what is observed wake the loader at once; the others wait for its tick. */
-static __always_inline void submit_control(void *rec, bool urgent)
-{
-	count(COUNTER_CONTROL_SUBMITTED);
-	bpf_ringbuf_submit(rec, urgent ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
-}
-
-static __always_inline void *reserve_control(__u64 size)
-{
-	void *rec = bpf_ringbuf_reserve(&control_ring, size, 0);
-
-	if (!rec)
-		count(COUNTER_CONTROL_RING_FULL); /* the loader then takes a fresh snapshot */
-	return rec;
-}
 
 static __always_inline void emit_process(__u16 kind, struct task_struct *task, struct file *exe, __u8 state,
 					 bool urgent)
@@ -72,16 +54,7 @@ int BPF_PROG(tp_btf__sched_process_exit, struct task_struct *task)
 
 static __always_inline void emit_listen(struct sock *sk, struct task_struct *task)
 {
-	__u8 state = match_port(task->tgid, sk->__sk_common.skc_num);
-	struct conn_record *rec = reserve_control(sizeof(*rec));
-
-	if (!rec)
-		return;
-	__builtin_memset(rec, 0, sizeof(*rec));
-	fill_header(&rec->hdr, RECORD_LISTEN, sizeof(*rec), sizeof(*rec), task);
-	fill_socket(&rec->sock, sk, SOURCE_TCP, OFFSET_NONE);
-	rec->target_state = state;
-	submit_control(rec, true);
+	emit_matched(sk, task, match_port(task->tgid, sk->__sk_common.skc_num));
 }
 
 /* `current` is whoever ended it, or an interrupted stranger: these records name the owner by what was kept. */
@@ -125,6 +98,19 @@ static __always_inline void on_connecting(struct sock *sk)
 		return; /* no memory: the connection is told by its bytes all the same */
 	conn->tgid = task->tgid;
 	conn->task_start_ns = task->group_leader->start_boottime;
+	conn->is_told = true;
+}
+
+/* Whoever works on it is wanted, whether it listened itself or was given the socket. */
+static __always_inline void on_accepted(struct sock *sk)
+{
+	struct conn_state *conn;
+
+	if (mode_of_port(sk->__sk_common.skc_num) == PORT_NONE)
+		return;
+	conn = bpf_sk_storage_get(&conn_by_sock, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (conn)
+		conn->is_accepted = true;
 }
 
 static __always_inline void on_closed(struct sock *sk, struct tcp_sock *tp)
@@ -132,7 +118,7 @@ static __always_inline void on_closed(struct sock *sk, struct tcp_sock *tp)
 	struct conn_state *conn = bpf_sk_storage_get(&conn_by_sock, sk, 0, 0);
 	__u32 tx_offset = tp->write_seq;
 
-	if (!conn)
+	if (!conn || !conn->is_told)
 		return; /* never observed */
 	barrier_var(tx_offset); /* or clang selects the pointer, which the verifier refuses, and not the value */
 	if (conn->has_tx_final)
@@ -188,6 +174,8 @@ int BPF_PROG(tp_btf__inet_sock_set_state, struct sock *sk, int oldstate, int new
 		on_closed(sk, tp);
 	else if (newstate == TCP_ESTABLISHED && oldstate == TCP_SYN_SENT)
 		on_connected(sk, tp);
+	else if (newstate == TCP_ESTABLISHED && oldstate == TCP_SYN_RECV)
+		on_accepted(sk);
 	return 0;
 }
 

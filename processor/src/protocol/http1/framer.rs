@@ -122,6 +122,15 @@ impl Framer {
         }
     }
 
+    /// A head that is not whole is forgotten; gives whether there was one.
+    pub fn lose_head(&mut self) -> bool {
+        let is_begun = matches!(self.state, State::Head(_));
+        if is_begun {
+            self.state = State::Lost;
+        }
+        is_begun
+    }
+
     /// The direction ended within a head: only a first line that is whole says anything.
     pub fn end_head(&mut self, reason: Incomplete, sink: &mut impl Sink) {
         match std::mem::take(&mut self.state) {

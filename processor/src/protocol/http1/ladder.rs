@@ -350,12 +350,75 @@ fn a_long_head_that_is_cut_costs_no_later_exchange() {
 }
 
 #[test]
-fn a_path_that_is_cut_is_counted_and_never_told() {
+fn a_short_path_that_is_cut_is_counted_and_never_told() {
     let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "p".repeat(2_000));
-    let mut wire = Wire::server().widths(1024, 512);
+    let mut wire = Wire::server().widths(256, 128);
     wire.ask(GET).answer(GET_OK).ask(&long).answer(GET_OK).ask(GET).answer(GET_OK).finish();
     assert_eq!(wire.told().len(), 2);
     assert_eq!(wire.counted(Incomplete::CaptureCut), 1);
+}
+
+#[test]
+fn a_line_that_is_cut_is_told_with_its_response_only() {
+    for (target, path) in [
+        (format!("/search?q={}", "q".repeat(8_000)), "/search".to_owned()),
+        (format!("/{}", "p".repeat(8_000)), format!("/{}", "p".repeat(1_019))),
+    ] {
+        let long = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let mut wire = Wire::server().widths(1024, 512);
+        wire.ask(&long).answer(GET_OK).ask(GET).answer(GET_OK);
+        let told = wire.told();
+        assert_eq!(told.len(), 2);
+        assert_eq!((&*told[0].http.path, told[0].http.status), (path.as_str(), 200));
+        assert_eq!((told[0].http.version, told[0].incomplete), ((1, 1), Some(Incomplete::CaptureCut)));
+        wire.ask(&long).close();
+        assert!(wire.told().is_empty(), "nobody said that it is HTTP");
+        assert_eq!(wire.counted(Incomplete::CaptureCut), 1);
+    }
+}
+
+#[test]
+fn a_head_that_never_ends_is_counted_and_never_told() {
+    for width in [1024, 65_536] {
+        let mut wire = Wire::server().widths(width, 512);
+        wire.ask("GET /endless HTTP/1.1\r\nX: ");
+        for _ in 0..10 {
+            wire.ask("x".repeat(65_536));
+        }
+        wire.finish();
+        assert!(wire.told().is_empty(), "{width}");
+        let counted: u64 = wire.out.incomplete.iter().map(|(_, n)| n).sum();
+        assert_eq!(counted, 1, "{width}");
+    }
+}
+
+#[test]
+fn a_head_split_between_pipelined_responses_is_whole() {
+    let second = GET.split_at(GET.len() / 2);
+    for cut in [false, true] {
+        let mut wire = Wire::server();
+        wire.ask([GET, second.0].concat());
+        if cut {
+            // the first response in two calls
+            wire.answer(&GET_OK[..10]).answer(&GET_OK[10..]);
+        } else {
+            wire.answer(GET_OK);
+        }
+        wire.ask(second.1).answer(GET_OK);
+        assert_eq!(wire.told().len(), 2, "{cut}");
+        wire.finish();
+        assert!(wire.out.incomplete.iter().all(|(_, n)| n == 0), "{cut}");
+    }
+}
+
+#[test]
+fn a_response_to_half_a_head_in_one_call_with_the_one_before_costs_no_later_exchange() {
+    let mut wire = Wire::server();
+    wire.ask([GET, b"GET /half HTTP/1.1\r\n"].concat());
+    wire.answer([GET_OK, b"HTTP/1.1 408 x\r\nContent-Length: 0\r\n\r\n"].concat());
+    assert_eq!(&*wire.only().http.path, "/hello");
+    wire.wait(1_100).ask(GET).answer(GET_OK);
+    assert_eq!((&*wire.only().http.path, wire.counted(Incomplete::NoRequest)), ("/hello", 1));
 }
 
 #[test]

@@ -36,6 +36,7 @@ pub struct Session {
     strays: u32,
     /// While who asks is not known: the direction of bytes that told nothing. What follows in it is mid-turn.
     unclear: Option<Direction>,
+    is_counted_unrecognized: bool,
     last: KtimeNs,
 }
 
@@ -61,7 +62,14 @@ impl Session {
     /// A connection of which nothing was seen yet.
     #[must_use]
     pub const fn new(socket: Socket) -> Self {
-        Self { socket, state: State::Unknown, strays: 0, unclear: None, last: KtimeNs(0) }
+        Self {
+            socket,
+            state: State::Unknown,
+            strays: 0,
+            unclear: None,
+            is_counted_unrecognized: false,
+            last: KtimeNs(0),
+        }
     }
 
     /// When bytes last came.
@@ -77,7 +85,7 @@ impl Session {
             (self.state, self.strays, self.unclear) = (State::Unknown, 0, None);
         }
         if matches!(self.state, State::Unknown) {
-            self.detect(direction, segment);
+            self.detect(direction, segment, out);
         }
         if let State::Http(http) = &mut self.state {
             http.data(direction, segment, out);
@@ -91,7 +99,7 @@ impl Session {
 
     /// A message is taken for one where a turn begins, never behind bytes of the same turn that told nothing: more
     /// requests may hide in those.
-    fn detect(&mut self, direction: Direction, segment: &Segment<'_>) {
+    fn detect(&mut self, direction: Direction, segment: &Segment<'_>, out: &mut Output) {
         // empty lines before a message are tolerated (RFC 9112 2.2)
         let blank = segment.bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         let bytes = segment.bytes.get(blank..).unwrap_or_default();
@@ -106,12 +114,19 @@ impl Session {
                 self.strays += 1;
                 if self.strays > MAX_STRAYS {
                     self.state = State::Opaque(Some(segment.time.after(LOOK_AGAIN)));
+                    self.count_unrecognized(out);
                 }
                 return;
             }
         };
         self.unclear = None;
         self.state = State::Http(Box::new(Http::new(role, self.socket)));
+    }
+
+    /// Once for each connection.
+    fn count_unrecognized(&mut self, out: &mut Output) {
+        let is_first = !std::mem::replace(&mut self.is_counted_unrecognized, true);
+        out.unrecognized += u64::from(is_first);
     }
 
     /// Nothing follows in this direction.
@@ -134,6 +149,9 @@ impl Session {
     pub fn close(&mut self, reason: Incomplete, out: &mut Output) {
         if let State::Http(http) = &mut self.state {
             http.close(EndedBy::Close, reason, out);
+        }
+        if matches!(self.state, State::Unknown) && self.strays > 0 {
+            self.count_unrecognized(out);
         }
         self.state = State::Opaque(None);
     }
@@ -189,9 +207,15 @@ impl Http {
 
     fn response_data(&mut self, segment: &Segment<'_>, out: &mut Output) {
         let mut pairs = Pairs { pairing: &mut self.pairing, out };
-        // an answer to a head that is not whole: the server saw enough of it
-        self.requests.give_up_head_if_begun(Incomplete::Invalid, &mut pairs);
+        // an answer to a head that is not whole, as no other request waits: the server saw enough of it
+        if !pairs.pairing.awaits_answer() {
+            self.requests.give_up_head_if_begun(Incomplete::Invalid, &mut pairs);
+        }
         self.responses.push(segment, &mut pairs);
+        if pairs.pairing.take_surplus() && self.requests.lose_head() {
+            // one of these answered it, and it must not wait for another
+            pairs.pairing.doubt(Incomplete::Invalid);
+        }
         if pairs.pairing.take_final_head() && self.requests.is_cut() {
             self.requests.restart();
             pairs.end_request();

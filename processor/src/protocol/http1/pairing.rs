@@ -15,6 +15,9 @@ use std::collections::VecDeque;
 /// Requests that may wait for their responses on one connection. Clients that pipeline send some tens.
 const MAX_PENDING: usize = 1024;
 
+/// What may follow the captured part of a head until it surely was none: servers refuse heads of more than 8 to 32 KiB.
+const MAX_UNFRAMED_BYTES: u64 = 64 * 1024;
+
 /// A request whose response is not finished.
 #[derive(Debug)]
 struct Pending {
@@ -25,6 +28,8 @@ struct Pending {
     last: KtimeNs,
     offset: u64,
     body_bytes: u64,
+    /// Bytes of which it is not known whether they are head or body.
+    unframed_bytes: u64,
     is_complete: bool,
     cut: Option<Incomplete>,
     /// The response ended before the request did.
@@ -35,6 +40,7 @@ struct Pending {
 #[derive(Clone, Copy, Debug)]
 struct Answer {
     status: u16,
+    version: (u8, u8),
     body_bytes: u64,
     last: KtimeNs,
     cut: Option<Incomplete>,
@@ -66,6 +72,7 @@ pub struct Pairing {
     is_pipelined: bool,
     has_seen_request: bool,
     has_final_head: bool,
+    has_surplus: bool,
     is_over: bool,
     strays: u32,
 }
@@ -102,6 +109,7 @@ impl Pairing {
             is_pipelined: false,
             has_seen_request: false,
             has_final_head: false,
+            has_surplus: false,
             is_over: false,
             strays: 0,
         }
@@ -122,6 +130,22 @@ impl Pairing {
     /// A final response has begun since this was last asked.
     pub fn take_final_head(&mut self) -> bool {
         std::mem::take(&mut self.has_final_head)
+    }
+
+    /// A final response that answers no known request has begun since this was last asked.
+    pub fn take_surplus(&mut self) -> bool {
+        std::mem::take(&mut self.has_surplus)
+    }
+
+    /// Requests may have been missed.
+    pub fn doubt(&mut self, reason: Incomplete) {
+        self.suspect = self.suspect.or(Some(reason));
+    }
+
+    /// A whole request waits for its response, so the next response is its.
+    #[must_use]
+    pub fn awaits_answer(&self) -> bool {
+        self.pending.iter().any(|request| request.is_complete) || self.hidden > 0
     }
 
     /// The request that is being sent may turn out to have no body after all (RFC 9110 10.1.1).
@@ -210,7 +234,11 @@ impl Pairs<'_> {
         self.out.incomplete.add(doubt, std::mem::take(&mut self.pairing.hidden));
     }
 
+    /// Nobody answered: told if it surely was a request.
     fn tell_unanswered(&mut self, mut request: Pending, reason: Incomplete) {
+        if let Some(doubt) = request.doubt() {
+            return self.out.incomplete.add(doubt, 1);
+        }
         request.cut = Some(reason);
         self.tell(request, None, EndedBy::Close);
     }
@@ -249,7 +277,7 @@ impl Pairs<'_> {
             method: line.method,
             path: line.path,
             host: line.authority.or(fields.host).unwrap_or_default(),
-            version: line.version,
+            version: line.version.or(answer.map(|answer| answer.version)).unwrap_or_default(),
             status: answer.map_or(0, |answer| answer.status),
             request_body_bytes: request.body_bytes,
             response_body_bytes: answer.map_or(0, |answer| answer.body_bytes),
@@ -270,10 +298,10 @@ impl Pairs<'_> {
 
     fn request_head(&mut self, head: Head<'_>) -> Option<Body> {
         self.pairing.has_seen_request = true;
-        let Some((line, reader)) = parse::request_line(head.bytes) else {
+        let whole = parse::request_line(head.bytes).map(|(line, reader)| (line, parse::fields(reader)));
+        let Some((line, fields)) = whole.or_else(|| Some((cut_line(&head)?, Fields::default()))) else {
             return self.nameless_request(head);
         };
-        let fields = parse::fields(reader);
         let body = if head.cut.is_some() { Body::Cut } else { request_body(&fields) };
         if self.pairing.pending.len() >= MAX_PENDING {
             self.pairing.suspect = self.pairing.suspect.or(Some(Incomplete::Evicted));
@@ -292,6 +320,7 @@ impl Pairs<'_> {
             last: head.time,
             offset: head.offset,
             body_bytes: 0,
+            unframed_bytes: 0,
             is_complete: false,
             cut: head.cut,
             early: None,
@@ -322,8 +351,10 @@ impl Pairs<'_> {
         let is_tunnel = line.status == 101 || (method == Some("CONNECT") && line.status / 100 == 2);
         let surplus = if request.is_none() { Some(self.why_surplus()) } else { None };
         self.pairing.has_final_head |= !is_interim;
+        self.pairing.has_surplus |= !is_interim && surplus.is_some();
         self.pairing.answer = Some(Answer {
             status: line.status,
+            version: line.version,
             body_bytes: 0,
             last: head.time,
             cut: head.cut,
@@ -351,6 +382,7 @@ impl Pairs<'_> {
         let surplus = if self.pairing.pending.is_empty() { Some(self.why_surplus()) } else { None };
         self.pairing.answer = Some(Answer {
             status: 0,
+            version: (1, 1),
             body_bytes: 0,
             last: head.time,
             cut: Some(reason),
@@ -373,6 +405,25 @@ impl Pairs<'_> {
             self.finish(answer, EndedBy::Framing);
         }
     }
+}
+
+impl Pending {
+    /// Why it may have been no request, as long as nobody answered it.
+    fn doubt(&self) -> Option<Incomplete> {
+        let has_framing = self.fields.is_chunked || self.fields.content_length.is_some();
+        match self.cut? {
+            reason @ (Incomplete::Invalid | Incomplete::Evicted) => Some(reason),
+            reason if self.line.version.is_none() => Some(reason),
+            _ if self.unframed_bytes > MAX_UNFRAMED_BYTES && !has_framing => Some(Incomplete::Invalid),
+            _ => None,
+        }
+    }
+}
+
+/// The request line of a head whose bytes were not all captured.
+fn cut_line(head: &Head<'_>) -> Option<RequestLine> {
+    let is_cut = matches!(head.cut, Some(Incomplete::CaptureCut | Incomplete::Gap | Incomplete::Evicted));
+    is_cut.then(|| parse::cut_request_line(head.bytes))?
 }
 
 /// RFC 9112 6.3, for requests.
@@ -405,7 +456,9 @@ impl Sink for Pairs<'_> {
     fn body(&mut self, side: Side, bytes: u64, time: KtimeNs) {
         match (side, self.pairing.pending.back_mut(), &mut self.pairing.answer) {
             (Side::Requests, Some(request), _) if self.pairing.open == Open::Known => {
-                request.body_bytes += if request.cut.is_none() { bytes } else { 0 };
+                let sum =
+                    if request.cut.is_none() { &mut request.body_bytes } else { &mut request.unframed_bytes };
+                *sum += bytes;
                 request.last = time;
             }
             (Side::Responses, _, Some(answer)) => {

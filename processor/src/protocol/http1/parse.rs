@@ -15,6 +15,10 @@ const MAX_PATH_BYTES: usize = 2048;
 /// Longest host that is told: a domain name has 253 letters, then a port.
 const MAX_HOST_BYTES: usize = 261;
 
+/// A path that was cut by the capture is told where this much of it is there: nobody takes it for a whole one. A shorter
+/// piece could be the path of something else.
+const MIN_CUT_PATH_BYTES: usize = 512;
+
 /// First line of a request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RequestLine {
@@ -24,8 +28,8 @@ pub struct RequestLine {
     pub path: Box<str>,
     /// Authority of the target, if it has one.
     pub authority: Option<Box<str>>,
-    /// `(major, minor)`.
-    pub version: (u8, u8),
+    /// `(major, minor)`; `None` if the line was cut before it.
+    pub version: Option<(u8, u8)>,
 }
 
 /// First line of a response.
@@ -149,7 +153,28 @@ pub fn request_line(head: &[u8]) -> Option<(RequestLine, Reader<'_>)> {
     let method = Method::new(std::str::from_utf8(method).ok()?);
     let (authority, path) = split_target(&method, target);
     let authority = authority.map(|bytes| text(bytes, MAX_HOST_BYTES));
-    Some((RequestLine { method, path: text(path, MAX_PATH_BYTES), authority, version }, reader))
+    Some((
+        RequestLine { method, path: text(path, MAX_PATH_BYTES), authority, version: Some(version) },
+        reader,
+    ))
+}
+
+/// What a request line says that goes on beyond what was captured: a known method, and a path that is whole because its
+/// query has begun, or longer than anybody reads. `None` if it is whole, or says less.
+#[must_use]
+pub fn cut_request_line(head: &[u8]) -> Option<RequestLine> {
+    let mut parts = Reader::new(head);
+    let method = parts.until(b' ').and_then(|token| std::str::from_utf8(token).ok()).map(Method::new)?;
+    let target = parts.rest();
+    let is_clean = target.iter().all(|byte| *byte > b' ' && *byte != 0x7f);
+    let is_path = target.first() == Some(&b'/');
+    let is_known =
+        target.iter().any(|byte| matches!(byte, b'?' | b'#')) || target.len() >= MIN_CUT_PATH_BYTES;
+    if !matches!(method, Method::Known(_)) || !is_clean || !is_path || !is_known {
+        return None;
+    }
+    let (_, path) = split_target(&method, target);
+    Some(RequestLine { method, path: text(path, MAX_PATH_BYTES), authority: None, version: None })
 }
 
 /// Authority and path of a request target (RFC 9112 3.2), query and fragment left out.
@@ -209,23 +234,35 @@ pub fn status_line(head: &[u8]) -> Option<(StatusLine, Reader<'_>)> {
     Some((StatusLine { status, version: (1, minor - b'0') }, reader))
 }
 
-/// Reads the whole lines that are left; a field folded over two lines (RFC 9112 5.2) is none of ours.
+/// Reads the whole lines that are left. A field that is folded over several is one (RFC 9112 5.2); where its last line is
+/// not whole, it says nothing.
 #[must_use]
 pub fn fields(mut reader: Reader<'_>) -> Fields {
     let mut fields = Fields::default();
-    while let Some(line) = reader.line() {
-        if line.is_empty() {
-            break;
-        }
-        let is_folded = reader.rest().first().is_some_and(|byte| matches!(byte, b' ' | b'\t'));
-        let mut parts = Reader::new(line);
-        if let Some(name) = parts.until(b':')
-            && !is_folded
-        {
+    while let Some(line) = reader.line().filter(|line| !line.is_empty()) {
+        let Some(folded) = folded_lines(&mut reader) else { break };
+        let joined = if folded.is_empty() { Cow::Borrowed(line) } else { join(line, &folded).into() };
+        let mut parts = Reader::new(&joined);
+        if let Some(name) = parts.until(b':') {
             fields.take(name, parts.rest().trim_ascii());
         }
     }
     fields
+}
+
+/// The lines that continue the one before; `None` if the last of them is not whole.
+fn folded_lines<'a>(reader: &mut Reader<'a>) -> Option<Vec<&'a [u8]>> {
+    let mut lines = Vec::new();
+    while reader.rest().first().is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
+        lines.push(reader.line()?);
+    }
+    Some(lines)
+}
+
+/// One line of several: each fold is a blank.
+fn join(first: &[u8], folded: &[&[u8]]) -> Vec<u8> {
+    let parts = folded.iter().flat_map(|line| [b" ".as_slice(), line.trim_ascii()]);
+    std::iter::once(first.trim_ascii_end()).chain(parts).flatten().copied().collect()
 }
 
 impl Fields {
@@ -364,7 +401,29 @@ mod tests {
         assert_eq!(lengths("Content-Length: 5\r\nContent-Length: 6\r\n"), Some(None));
         assert_eq!(lengths("Content-Length: -5\r\n"), Some(None));
         assert_eq!(lengths("Content-Length: 5"), None, "a line that is not whole says nothing");
-        assert_eq!(lengths("Content-Length: 5\r\n 6\r\n"), None, "nor does a folded one");
+    }
+
+    #[test]
+    fn a_folded_field_is_one_line() {
+        let lengths = |text: &str| fields(Reader::new(text.as_bytes())).content_length;
+        assert_eq!(lengths("Content-Length:\r\n\t5\r\n\r\n"), Some(Some(5)));
+        assert_eq!(lengths("X: a,\r\n b\r\n c\r\nContent-Length: 7\r\n\r\n"), Some(Some(7)));
+        assert_eq!(lengths("X: a\r\n Content-Length: 7\r\n\r\n"), None, "a part of another field");
+        assert_eq!(lengths("Content-Length: 5\r\n 6\r\n\r\n"), Some(None), "two numbers are none");
+        assert_eq!(lengths("Content-Length: 5\r\n 6"), None, "the fold is not whole");
+    }
+
+    #[test]
+    fn a_cut_line_says_what_surely_is_its_path() {
+        let path = |line: &str| cut_request_line(line.as_bytes()).map(|line| line.path);
+        let long = format!("/{}", "p".repeat(MIN_CUT_PATH_BYTES));
+        assert_eq!(path("GET /search?q=a+long").as_deref(), Some("/search"));
+        assert_eq!(path(&format!("GET {long}")).as_deref(), Some(long.as_str()));
+        for line in
+            ["GET /orders/12", "FOO /a?b", "GET a?b", "GET /a?b HTTP/1.1\r\n", "GET /a?b HTT", "GET", ""]
+        {
+            assert_eq!(path(line), None, "{line}");
+        }
     }
 
     #[test]

@@ -76,8 +76,9 @@ fn compare(agent: &Agent, server: &Running, seen: &[Seen]) -> Result<(), String>
     differ(&format!("{name}: own log and client"), &known(&logged), &known(&plain))?;
     let wire: Vec<_> = seen.iter().map(|seen| seen.wire.clone()).collect();
     let told = wait_for(agent, &own, wire.len());
-    if told.len() != wire.len() { eprintln!("{:#?}", agent.scrape().non_zero("ratatosk_exchanges_incomplete")); }
-    differ(&format!("{name}: wire and spans"), &wire, &ours(told))?;
+    differ(&format!("{name}: wire and spans"), &wire, &ours(told)).map_err(|difference| {
+        format!("{difference} {:?}", agent.scrape().non_zero("ratatosk_exchanges_incomplete_total"))
+    })?;
     println!("told: {name}: {} requests, each once, with method, status and both sizes", wire.len());
     Ok(())
 }

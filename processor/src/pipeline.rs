@@ -315,11 +315,13 @@ impl Pipeline {
         self.connections.finish(&mut self.out);
         self.collect();
         self.release(u64::MAX);
+        self.exporters.iter_mut().for_each(|exporter| exporter.shut_down());
     }
 
     /// The processor ends, the loader goes on: only what the loader has forgotten may be told.
     pub fn shut_down(&mut self) {
         self.drop_pending("shutdown");
+        self.exporters.iter_mut().for_each(|exporter| exporter.shut_down());
     }
 
     /// Nothing waits for the loader's echo.

@@ -110,6 +110,7 @@ fn replay(file: &Path, printer: Option<TracePrinterArg>) -> Result<(), RunError>
         config.trace_printer = TracePrinter::Text;
     }
     config.prometheus = None;
+    config.otlp = Default::default();
     let mut pipeline =
         pipeline(&config, player.header.key, &Telemetry::new())?.on_host(player.header.host.clone());
     let outcome = play(&mut player, &mut pipeline);

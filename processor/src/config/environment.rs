@@ -51,7 +51,9 @@ impl fmt::Display for Warning {
                 "nothing is selected: set BEYLA_OPEN_PORT, BEYLA_AUTO_TARGET_EXE or BEYLA_TARGET_PID",
             ),
             Self::NothingExported => {
-                f.write_str("nothing is exported: set BEYLA_TRACE_PRINTER=text or BEYLA_PROMETHEUS_PORT")
+                f.write_str(
+                    "nothing is exported: set OTEL_EXPORTER_OTLP_ENDPOINT, BEYLA_PROMETHEUS_PORT or BEYLA_TRACE_PRINTER=text",
+                )
             }
         }
     }

@@ -20,6 +20,10 @@ const fn beyla(name: &'static str, help: &'static str) -> Variable {
     Variable { name, has_prefix: true, help }
 }
 
+const fn standard(name: &'static str, help: &'static str) -> Variable {
+    Variable { name, has_prefix: false, help }
+}
+
 /// Every variable that works, in the order of the help.
 pub const VARIABLES: &[Variable] = &[
     beyla("OPEN_PORT", "observe processes that listen on these ports: 80,443,8000-8999"),
@@ -31,6 +35,39 @@ pub const VARIABLES: &[Variable] = &[
     beyla("PROMETHEUS_PORT", "serve metrics on this port; 0 (default) is off"),
     beyla("PROMETHEUS_PATH", "where the metrics are, default /metrics"),
     beyla("LOG_LEVEL", "log on stderr: debug, info (default), warn, error"),
+    beyla("METRICS_INTERVAL", "time between two OTLP exports of metrics, default 60s"),
+    beyla("METRICS_EXPONENTIAL_HISTOGRAM_MAX_SIZE", "buckets of an exponential histogram, default 160"),
+    beyla("METRICS_EXPONENTIAL_HISTOGRAM_MAX_SCALE", "finest scale of an exponential histogram, default 20"),
+    beyla("OTLP_TRACES_BATCH_MAX_SIZE", "spans of one OTLP request, default 512"),
+    beyla("OTLP_TRACES_QUEUE_SIZE", "spans that wait for the collector, default 16384"),
+    beyla("OTLP_TRACES_BATCH_TIMEOUT", "longest wait for a batch to fill, default 5s"),
+    beyla("BACKOFF_INITIAL_INTERVAL", "wait before the second attempt of an OTLP request, default 500ms"),
+    beyla("BACKOFF_MAX_INTERVAL", "longest wait between two attempts, default 5s"),
+    beyla("BACKOFF_MAX_ELAPSED_TIME", "an OTLP request is given up after so long, default 5m"),
+    beyla("INSECURE_SKIP_VERIFY", "true trusts every collector's certificate"),
+    beyla("SHUTDOWN_TIMEOUT", "time to deliver what is queued at the end, default 10s"),
+    standard("OTEL_EXPORTER_OTLP_ENDPOINT", "collector: http://host:4317, https://host, unix:///socket"),
+    standard("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc or http/protobuf; default by the port, ...4317 is grpc"),
+    standard("OTEL_EXPORTER_OTLP_HEADERS", "sent with every request: key=value,key=value"),
+    standard("OTEL_EXPORTER_OTLP_TIMEOUT", "milliseconds of one request, default 10000"),
+    standard("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip or none (default)"),
+    standard("OTEL_EXPORTER_OTLP_CERTIFICATE", "PEM file of authorities, default the system's"),
+    standard("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "PEM file of our certificate"),
+    standard("OTEL_EXPORTER_OTLP_CLIENT_KEY", "PEM file of our key"),
+    standard("OTEL_EXPORTER_OTLP_TRACES_...", "each of these for traces alone; ..._METRICS_... for metrics"),
+    standard("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "cumulative (default), delta, lowmemory"),
+    standard(
+        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+        "explicit_bucket_histogram (default), base2_exponential_bucket_histogram",
+    ),
+    standard("OTEL_METRICS_EXEMPLAR_FILTER", "trace_based (default), always_on, always_off"),
+    standard("OTEL_METRIC_EXPORT_INTERVAL", "METRICS_INTERVAL in milliseconds"),
+    standard("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "OTLP_TRACES_BATCH_MAX_SIZE"),
+    standard("OTEL_BSP_MAX_QUEUE_SIZE", "OTLP_TRACES_QUEUE_SIZE"),
+    standard("OTEL_BSP_SCHEDULE_DELAY", "OTLP_TRACES_BATCH_TIMEOUT in milliseconds"),
+    standard("OTEL_TRACES_EXPORTER", "none: no traces by OTLP"),
+    standard("OTEL_METRICS_EXPORTER", "none: no metrics by OTLP"),
+    standard("OTEL_RESOURCE_ATTRIBUTES", "said about every process: key=value,key=value"),
     Variable {
         name: "RATATOSK_SOCKET",
         has_prefix: false,

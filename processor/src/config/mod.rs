@@ -6,6 +6,7 @@
 
 mod environment;
 mod known;
+pub mod otlp;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,7 @@ pub use known::{VARIABLES, Variable};
 
 use crate::exit::Exit;
 use environment::Environment;
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 /// Where the loader listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/ratatosk/agent.sock";
@@ -31,6 +32,10 @@ pub struct Config {
     pub trace_printer: TracePrinter,
     /// The Prometheus endpoint, `None`: off. `PROMETHEUS_PORT`, `PROMETHEUS_PATH`.
     pub prometheus: Option<PrometheusConfig>,
+    /// The collectors. `OTEL_EXPORTER_OTLP_ENDPOINT` and its kin. Default: none.
+    pub otlp: otlp::Otlp,
+    /// Time to deliver what is queued when asked to end. `SHUTDOWN_TIMEOUT`. Default: 10 s.
+    pub shutdown_timeout: Duration,
     /// What stderr says. `LOG_LEVEL`. Default: info.
     pub log_level: LogLevel,
     /// What was odd about the settings; to be logged once logging stands.
@@ -170,6 +175,8 @@ impl Config {
             selection,
             trace_printer: trace_printer(&mut env)?,
             prometheus: prometheus(&mut env)?,
+            otlp: otlp::otlp(&mut env)?,
+            shutdown_timeout: otlp::shutdown_timeout(&mut env)?,
             log_level: env.parsed("LOG_LEVEL", parse::log_level, parse::LOG_LEVELS)?.unwrap_or_default(),
             warnings: env.into_warnings(),
         };
@@ -181,7 +188,8 @@ impl Config {
         if self.selection.is_empty() {
             self.warnings.push(Warning::NothingSelected);
         }
-        if self.trace_printer == TracePrinter::Disabled && self.prometheus.is_none() {
+        let has_collector = self.otlp.traces.is_some() || self.otlp.metrics.is_some();
+        if self.trace_printer == TracePrinter::Disabled && self.prometheus.is_none() && !has_collector {
             self.warnings.push(Warning::NothingExported);
         }
     }

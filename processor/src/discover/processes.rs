@@ -128,16 +128,19 @@ impl Discovery {
     pub fn service(&mut self, id: ProcessId) -> Arc<Service> {
         let host = &self.host;
         let known = self.processes.get_mut(&id).or_else(|| self.before.get_mut(&id));
-        let make = |name| {
+        let make = |name, executable| {
             let instance_id = format!("{host}:{}", id.tgid);
-            Arc::new(Service { name, instance_id, ..Service::default() })
+            Arc::new(Service { name, instance_id, pid: id.tgid, executable, ..Service::default() })
         };
         match known {
             Some(process) => match &process.service {
                 Some(service) => Arc::clone(service),
-                None => Arc::clone(process.service.insert(make(process.name()))),
+                None => {
+                    let executable = process.exe.clone().unwrap_or_default();
+                    Arc::clone(process.service.insert(make(process.name(), executable)))
+                }
             },
-            None => make(String::new()),
+            None => make(String::new(), String::new()),
         }
     }
 

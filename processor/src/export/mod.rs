@@ -1,12 +1,14 @@
 //! Spans to whoever wants them.
 //!
 //! in   the pipeline calls [`Exporter::export`] with whole batches, from one thread
-//! out  lines on stdout, series on the Prometheus endpoint
+//! out  lines on stdout, series on the Prometheus endpoint, OTLP to a collector
 //!
 //! An exporter is a folder with a `create` function and one line in [`ALL`].
 
+mod otlp;
 mod print;
 mod prometheus;
+mod series;
 
 use crate::config::Config;
 use crate::exit::Exit;
@@ -22,6 +24,9 @@ pub trait Exporter {
     /// Takes a batch. Must not block for long: the pipeline waits, and the loader's queue is what fills.
     fn export(&mut self, spans: &[Span]);
 
+    /// There will be no more spans: delivers what it holds, within its time. The pipeline waits.
+    fn shut_down(&mut self) {}
+
     /// Nobody reads what it writes any more (the reader of a pipe ended): there is no use in going on.
     fn is_closed(&self) -> bool {
         false
@@ -31,11 +36,19 @@ pub trait Exporter {
 /// An exporter, ready to run.
 pub type BoxedExporter = Box<dyn Exporter + Send>;
 
-/// Makes an exporter if the settings ask for it.
-type Create = fn(&Config, &Telemetry) -> Result<Option<BoxedExporter>, ExportError>;
+/// What exporters are made from.
+struct Parts<'a> {
+    config: &'a Config,
+    telemetry: &'a Telemetry,
+    /// The table that all readers of metrics share.
+    series: series::Store,
+}
+
+/// Starts an exporter if the settings ask for it; `None`, too, if it takes no spans itself.
+type Create = fn(&Parts<'_>) -> Result<Option<BoxedExporter>, ExportError>;
 
 /// Every exporter there is.
-const ALL: &[Create] = &[print::create, prometheus::create];
+const ALL: &[Create] = &[print::create, series::create, prometheus::create, otlp::create];
 
 /// Why an exporter can't start.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +73,14 @@ pub enum ExportError {
         /// What the kernel says.
         source: io::Error,
     },
+    /// Its settings name a file or a value that can't be used.
+    #[error("cannot export {signal} by OTLP: {source}")]
+    Otlp {
+        /// Which signal.
+        signal: &'static str,
+        /// What is wrong.
+        source: otlp::ClientError,
+    },
     /// A thread or its runtime could not be started.
     #[error("cannot start the thread of exporter {exporter}: {source}")]
     Thread {
@@ -74,13 +95,18 @@ impl ExportError {
     /// The exit code for it.
     #[must_use]
     pub const fn exit(&self) -> Exit {
-        Exit::Unavailable
+        match self {
+            Self::Otlp { .. } => Exit::Usage,
+            _ => Exit::Unavailable,
+        }
     }
 }
 
 /// Starts the exporters that the settings ask for.
 pub fn all(config: &Config, telemetry: &Telemetry) -> Result<Vec<BoxedExporter>, ExportError> {
-    ALL.iter().filter_map(|create| create(config, telemetry).transpose()).collect()
+    let series = series::Store::new(telemetry.clone(), series::Keep::of(config));
+    let parts = Parts { config, telemetry, series };
+    ALL.iter().filter_map(|create| create(&parts).transpose()).collect()
 }
 
 /// What the JSON trace printer writes for `spans`: one line each.

@@ -42,6 +42,8 @@ pub(crate) fn client_span() -> Span {
         namespace: "shop".to_owned(),
         instance_id: "host:43".to_owned(),
         language: "python".to_owned(),
+        pid: 43,
+        executable: "/usr/bin/python3.11".to_owned(),
     });
     span.http.method = "_OTHER";
     span.http.method_original = Some("BREW".into());

@@ -20,4 +20,8 @@ pub struct Service {
     pub instance_id: String,
     /// `telemetry.sdk.language`, empty while nobody looked.
     pub language: String,
+    /// `process.pid`, as the loader sees it; 0 if it is not known.
+    pub pid: u32,
+    /// `process.executable.path`, empty if it is not known.
+    pub executable: String,
 }

@@ -92,6 +92,18 @@ const SPANS_DROPPED: Metric = counter(
     &["exporter", "reason"],
     "Spans that an exporter could not deliver.",
 );
+const POINTS_EXPORTED: Metric = counter(
+    "ratatosk_points_exported_total",
+    &["exporter"],
+    "Points of metrics that a collector took.",
+);
+const POINTS_DROPPED: Metric = counter(
+    "ratatosk_points_dropped_total",
+    &["exporter", "reason"],
+    "Points of metrics that a collector did not take. The next point of a series holds what they held, if they were cumulative.",
+);
+const OTLP_REQUESTS: Metric =
+    counter("ratatosk_otlp_requests_total", &["signal", "result"], "Attempts to send an OTLP request.");
 const SERIES_OVERFLOW: Metric = counter(
     "ratatosk_series_overflow_total",
     &["metric"],
@@ -187,6 +199,21 @@ impl Telemetry {
     /// `n` spans could not be delivered by an exporter.
     pub fn spans_dropped(&self, exporter: &'static str, reason: &'static str, n: u64) {
         self.add(&SPANS_DROPPED, [exporter, reason], n);
+    }
+
+    /// `n` points of metrics were taken by a collector.
+    pub fn points_exported(&self, exporter: &'static str, n: u64) {
+        self.add(&POINTS_EXPORTED, [exporter, ""], n);
+    }
+
+    /// `n` points of metrics were not.
+    pub fn points_dropped(&self, exporter: &'static str, reason: &'static str, n: u64) {
+        self.add(&POINTS_DROPPED, [exporter, reason], n);
+    }
+
+    /// One attempt to send an OTLP request ended so.
+    pub fn otlp_request(&self, signal: &'static str, result: &'static str) {
+        self.add(&OTLP_REQUESTS, [signal, result], 1);
     }
 
     /// `n` observations of `metric` went to its overflow series.
@@ -295,7 +322,17 @@ fn render_dropped(out: &mut String, inner: &Inner) {
 }
 
 fn render_own(out: &mut String, own: &Own) {
-    for metric in [&INCOMPLETE, &UNRECOGNIZED, &ENDED, &SPANS_EXPORTED, &SPANS_DROPPED, &SERIES_OVERFLOW] {
+    for metric in [
+        &INCOMPLETE,
+        &UNRECOGNIZED,
+        &ENDED,
+        &SPANS_EXPORTED,
+        &SPANS_DROPPED,
+        &POINTS_EXPORTED,
+        &POINTS_DROPPED,
+        &OTLP_REQUESTS,
+        &SERIES_OVERFLOW,
+    ] {
         let samples = own.iter().filter(|((name, _), _)| *name == metric.name);
         write(out, metric, samples.map(|((_, values), n)| (values.to_vec(), *n)));
     }

@@ -10,19 +10,19 @@ mod json;
 mod tests;
 mod text;
 
-use super::{BoxedExporter, ExportError, Exporter};
-use crate::config::{Config, TracePrinter};
+use super::{BoxedExporter, ExportError, Exporter, Parts};
+use crate::config::TracePrinter;
 use crate::model::Span;
 use crate::telemetry::Telemetry;
 use std::io::{self, IsTerminal, Write};
 
 const NAME: &str = "print";
 
-pub(super) fn create(config: &Config, telemetry: &Telemetry) -> Result<Option<BoxedExporter>, ExportError> {
+pub(super) fn create(parts: &Parts<'_>) -> Result<Option<BoxedExporter>, ExportError> {
     let out = io::stdout();
     let is_coloured = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    Ok(Format::new(config.trace_printer, is_coloured)
-        .map(|format| -> BoxedExporter { Box::new(Printer::new(format, out, telemetry.clone())) }))
+    Ok(Format::new(parts.config.trace_printer, is_coloured)
+        .map(|format| -> BoxedExporter { Box::new(Printer::new(format, out, parts.telemetry.clone())) }))
 }
 
 /// The lines of [`TracePrinter::Json`].

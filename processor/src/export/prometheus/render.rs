@@ -1,9 +1,9 @@
 //! A snapshot as text, in pieces.
 
-use super::Tables;
-use super::histogram::{DURATION_BOUNDS_NS, Histogram, SIZE_BOUNDS_BYTES};
-use super::key::{Key, ServiceKey};
-use super::table::{Requests, Series};
+use crate::export::series::{
+    CLIENT, DURATION_BOUNDS_NS, Field, Histogram, Key, Metric, Requests, SERVER, SIZE_BOUNDS_BYTES, Series,
+    ServiceKey, Tables,
+};
 use crate::model::Service;
 use crate::telemetry::Telemetry;
 use crate::telemetry::exposition::{self, Kind, Seconds, push, write_label};
@@ -11,60 +11,6 @@ use std::sync::Arc;
 
 /// Series per piece: a few tens of kB, so that no scrape needs more memory however many series there are.
 const SERIES_PER_PIECE: usize = 64;
-
-/// A request metric.
-#[derive(Clone, Copy)]
-pub(super) struct Metric {
-    pub(super) name: &'static str,
-    help: &'static str,
-    field: Field,
-}
-
-/// Which of a series' histograms.
-#[derive(Clone, Copy)]
-enum Field {
-    Duration,
-    RequestBytes,
-    ResponseBytes,
-}
-
-/// Metrics of requests that the process answered.
-pub(super) const SERVER: [Metric; 3] = [
-    Metric {
-        name: "http_server_request_duration_seconds",
-        help: "Duration of HTTP server requests.",
-        field: Field::Duration,
-    },
-    Metric {
-        name: "http_server_request_body_size_bytes",
-        help: "Size of HTTP server request bodies.",
-        field: Field::RequestBytes,
-    },
-    Metric {
-        name: "http_server_response_body_size_bytes",
-        help: "Size of HTTP server response bodies.",
-        field: Field::ResponseBytes,
-    },
-];
-
-/// Metrics of requests that the process made.
-pub(super) const CLIENT: [Metric; 3] = [
-    Metric {
-        name: "http_client_request_duration_seconds",
-        help: "Duration of HTTP client requests.",
-        field: Field::Duration,
-    },
-    Metric {
-        name: "http_client_request_body_size_bytes",
-        help: "Size of HTTP client request bodies.",
-        field: Field::RequestBytes,
-    },
-    Metric {
-        name: "http_client_response_body_size_bytes",
-        help: "Size of HTTP client response bodies.",
-        field: Field::ResponseBytes,
-    },
-];
 
 /// All metrics, in pieces. `host_name` is for `target_info`.
 pub(super) fn pieces(
@@ -85,13 +31,13 @@ fn request_pieces(requests: Requests, metrics: [Metric; 3]) -> impl Iterator<Ite
     metrics.into_iter().flat_map(move |metric| {
         let mut head = String::new();
         if !lines.is_empty() {
-            exposition::head(&mut head, metric.name, Kind::Histogram, metric.help);
+            exposition::head(&mut head, metric.prometheus, Kind::Histogram, metric.help);
         }
         let lines = Arc::clone(&lines);
         let pieces = (0..lines.len()).step_by(SERIES_PER_PIECE).map(move |from| {
             let mut out = String::new();
             for (labels, series) in lines.iter().skip(from).take(SERIES_PER_PIECE) {
-                metric.field.append(&mut out, metric.name, labels, series);
+                append_field(&mut out, metric, labels, series);
             }
             out
         });
@@ -158,15 +104,12 @@ fn append_label(out: &mut String, label: &str, text: &str) {
     write_label(out, label, text);
 }
 
-impl Field {
-    fn append(self, out: &mut String, name: &str, labels: &str, series: &Series) {
-        match self {
-            Self::Duration => {
-                append(out, name, labels, &DURATION_BOUNDS_NS, &series.duration_ns, Seconds::text)
-            }
-            Self::RequestBytes => sizes(out, name, labels, &series.request_bytes),
-            Self::ResponseBytes => sizes(out, name, labels, &series.response_bytes),
-        }
+fn append_field(out: &mut String, metric: Metric, labels: &str, series: &Series) {
+    let name = metric.prometheus;
+    match metric.field {
+        Field::Duration => append(out, name, labels, &DURATION_BOUNDS_NS, &series.duration_ns, Seconds::text),
+        Field::RequestBytes => sizes(out, name, labels, &series.request_bytes),
+        Field::ResponseBytes => sizes(out, name, labels, &series.response_bytes),
     }
 }
 

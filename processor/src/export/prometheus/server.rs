@@ -1,8 +1,9 @@
 //! The endpoint: a thread of its own with hyper on it, bounded in connections and time.
 
-use super::{NAME, Store, render};
+use super::{NAME, render};
 use crate::config::PrometheusConfig;
 use crate::export::ExportError;
+use crate::export::series::Store;
 use crate::telemetry::exposition::CONTENT_TYPE;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;

@@ -1,12 +1,13 @@
-use super::table::{MAX_SERIES, TIME_TO_LIVE};
 use super::*;
 use crate::config::PrometheusConfig;
 use crate::export::samples::{client_span, server_span, service};
-use crate::model::UnixNanos;
+use crate::export::series::{Keep, MAX_SERIES, SERVER, Store, TIME_TO_LIVE};
+use crate::model::{Span, UnixNanos};
+use crate::telemetry::Telemetry;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One line of the text format: name, labels, value.
 #[derive(Debug)]
@@ -178,7 +179,7 @@ fn request_counts(text: &str) -> Vec<Sample> {
 }
 
 fn text_of(spans: &[Span]) -> String {
-    let store = Store::new(Telemetry::new());
+    let store = Store::new(Telemetry::new(), Keep::default());
     let now = Instant::now();
     store.record(spans, now);
     rendered(&store, now)
@@ -203,8 +204,8 @@ fn series_beyond_the_bound_are_folded_and_counted() {
     let expected = expected.map(|(label, value)| (label.to_owned(), value.to_owned()));
     assert_eq!((&folded[0].labels, folded[0].value), (&BTreeMap::from(expected), 7.));
     assert_eq!(counts.iter().map(|s| s.value).sum::<f64>(), 10_007.);
-    for metric in render::SERVER {
-        assert!(text.contains(&format!("ratatosk_series_overflow_total{{metric=\"{}\"}} 7\n", metric.name)));
+    for metric in SERVER {
+        assert!(text.contains(&format!("ratatosk_series_overflow_total{{metric=\"{}\"}} 7\n", metric.prometheus)));
     }
 }
 
@@ -225,7 +226,7 @@ fn a_service_that_floods_leaves_others_their_overflow() {
 
 #[test]
 fn a_series_without_news_ends_and_makes_room() {
-    let store = Store::new(Telemetry::new());
+    let store = Store::new(Telemetry::new(), Keep::default());
     let start = Instant::now();
     store.record(&flood(MAX_SERIES), start);
     let later = start + TIME_TO_LIVE;
@@ -240,7 +241,7 @@ fn a_series_without_news_ends_and_makes_room() {
 fn started() -> (u16, Store) {
     loop {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let store = Store::new(Telemetry::new());
+        let store = Store::new(Telemetry::new(), Keep::default());
         if server::start(&config(port), store.clone()).is_ok() {
             return (port, store);
         }
@@ -287,7 +288,7 @@ fn more_scrapers_than_slots_all_get_an_answer() {
 fn a_port_in_use_is_an_error_that_names_port_and_variable() {
     let taken = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let error = server::start(&config(port), Store::new(Telemetry::new())).unwrap_err();
+    let error = server::start(&config(port), Store::new(Telemetry::new(), Keep::default())).unwrap_err();
     assert_eq!(error.exit(), crate::exit::Exit::Unavailable);
     assert_eq!(
         error.to_string(),

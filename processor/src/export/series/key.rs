@@ -7,18 +7,18 @@ use std::sync::Arc;
 
 /// Names a series of a request metric. Two processes never share one: the service holds the instance.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) struct Key {
-    pub(super) service: ServiceKey,
-    pub(super) server_address: Box<str>,
-    pub(super) server_port: u16,
-    pub(super) route: Option<Box<str>>,
-    pub(super) method: &'static str,
-    pub(super) status: u16,
+pub(in crate::export) struct Key {
+    pub(in crate::export) service: ServiceKey,
+    pub(in crate::export) server_address: Box<str>,
+    pub(in crate::export) server_port: u16,
+    pub(in crate::export) route: Option<Box<str>>,
+    pub(in crate::export) method: &'static str,
+    pub(in crate::export) status: u16,
 }
 
 /// A service, ordered and compared by content.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct ServiceKey(pub(super) Arc<Service>);
+pub(in crate::export) struct ServiceKey(pub(in crate::export) Arc<Service>);
 
 impl ServiceKey {
     fn parts(&self) -> (&str, &str, &str, &str) {
@@ -40,10 +40,10 @@ impl PartialOrd for ServiceKey {
 }
 
 /// A span as the key of its series: looks a series up without allocating.
-pub(super) struct KeyOf<'a>(pub(super) &'a Span);
+pub(in crate::export) struct KeyOf<'a>(pub(in crate::export) &'a Span);
 
 impl KeyOf<'_> {
-    pub(super) fn to_key(&self) -> Key {
+    pub(in crate::export) fn to_key(&self) -> Key {
         let http = &self.0.http;
         Key {
             service: ServiceKey(Arc::clone(&self.0.service)),

@@ -1,7 +1,7 @@
 //! Histograms with fixed buckets, in integers.
 
 /// Upper bounds of request durations, nanoseconds: those of OpenTelemetry's HTTP conventions, and 0.
-pub(super) const DURATION_BOUNDS_NS: [u64; 15] = [
+pub(in crate::export) const DURATION_BOUNDS_NS: [u64; 15] = [
     0,
     5_000_000,
     10_000_000,
@@ -20,14 +20,14 @@ pub(super) const DURATION_BOUNDS_NS: [u64; 15] = [
 ];
 
 /// Upper bounds of body sizes, bytes.
-pub(super) const SIZE_BOUNDS_BYTES: [u64; 10] = [0, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192];
+pub(in crate::export) const SIZE_BOUNDS_BYTES: [u64; 10] = [0, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192];
 
 /// Counts per bucket (not cumulative), and their sum. What is above the last bound is in `above`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Histogram<const N: usize> {
-    pub(super) buckets: [u64; N],
-    pub(super) above: u64,
-    pub(super) sum: u64,
+pub(in crate::export) struct Histogram<const N: usize> {
+    pub(in crate::export) buckets: [u64; N],
+    pub(in crate::export) above: u64,
+    pub(in crate::export) sum: u64,
 }
 
 impl<const N: usize> Default for Histogram<N> {
@@ -37,11 +37,26 @@ impl<const N: usize> Default for Histogram<N> {
 }
 
 impl<const N: usize> Histogram<N> {
-    /// Counts a value; `bounds` are ascending, and a value equal to a bound is in its bucket.
-    pub(super) fn observe(&mut self, bounds: &[u64; N], value: u64) {
+    /// Counts a value and says in which bucket; `bounds` are ascending, and a value equal to a bound is in its bucket.
+    pub(in crate::export) fn observe(&mut self, bounds: &[u64; N], value: u64) -> usize {
         let bucket = bounds.partition_point(|&bound| bound < value);
         *self.buckets.get_mut(bucket).unwrap_or(&mut self.above) += 1;
         self.sum = self.sum.saturating_add(value);
+        bucket
+    }
+
+    /// Values in it.
+    pub(in crate::export) fn count(&self) -> u64 {
+        self.buckets.iter().sum::<u64>() + self.above
+    }
+
+    /// What was counted after `earlier`, which is an older state of the same histogram.
+    pub(in crate::export) fn since(&self, earlier: &Self) -> Self {
+        let mut rest = *self;
+        rest.buckets.iter_mut().zip(earlier.buckets).for_each(|(n, before)| *n = n.saturating_sub(before));
+        rest.above = rest.above.saturating_sub(earlier.above);
+        rest.sum = rest.sum.saturating_sub(earlier.sum);
+        rest
     }
 }
 

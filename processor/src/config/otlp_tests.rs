@@ -1,0 +1,137 @@
+use super::*;
+use crate::config::Config;
+
+fn loaded(set: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    Config::load(set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+}
+
+fn otlp(set: &[(&str, &str)]) -> Otlp {
+    loaded(set).unwrap().otlp
+}
+
+fn traces(set: &[(&str, &str)]) -> Settings {
+    otlp(set).traces.unwrap().settings
+}
+
+#[test]
+fn without_an_endpoint_nothing_is_sent() {
+    assert_eq!(otlp(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]), Otlp::default());
+}
+
+#[test]
+fn a_path_is_appended_to_the_general_endpoint_only() {
+    for (endpoint, path) in [
+        ("http://c:4318", "/v1/traces"),
+        ("http://c:4318/", "/v1/traces"),
+        ("https://c/otlp/", "/otlp/v1/traces"),
+    ] {
+        assert_eq!(traces(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)]).endpoint.path, path);
+    }
+    let own = traces(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://d:4318/x"),
+    ]);
+    assert_eq!((own.endpoint.address.as_str(), own.endpoint.path.as_str()), ("d:4318", "/x"));
+}
+
+#[test]
+fn the_protocol_follows_the_port_unless_it_is_said() {
+    for (endpoint, protocol) in [
+        ("http://c:4317", Protocol::Grpc),
+        ("http://c:14317", Protocol::Grpc),
+        ("http://c:4318", Protocol::HttpProtobuf),
+        ("https://c", Protocol::HttpProtobuf),
+        ("unix:///run/c.sock", Protocol::Grpc),
+    ] {
+        assert_eq!(traces(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)]).protocol, protocol, "{endpoint}");
+    }
+    let said = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf"),
+    ];
+    assert_eq!(traces(&said).protocol, Protocol::HttpProtobuf);
+    assert_eq!(otlp(&said).metrics.unwrap().settings.protocol, Protocol::Grpc);
+}
+
+#[test]
+fn what_is_said_of_one_signal_counts_before_the_general() {
+    let found = otlp(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=1, b=%20x%2Cy"),
+        ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "c=3"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "2000"),
+        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "3000"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "none"),
+    ]);
+    let (traces, metrics) = (found.traces.unwrap().settings, found.metrics.unwrap().settings);
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(traces.headers.0, [pair("a", "1"), pair("b", " x,y")]);
+    assert_eq!(metrics.headers.0, [pair("c", "3")]);
+    assert_eq!((traces.timeout, metrics.timeout), (Duration::from_secs(3), Duration::from_secs(2)));
+    assert_eq!((traces.gzip, metrics.gzip), (true, false));
+}
+
+#[test]
+fn a_value_of_a_header_is_not_printed() {
+    let settings = traces(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=secret"),
+    ]);
+    let shown = format!("{settings:?}");
+    assert!(shown.contains("authorization") && !shown.contains("secret"), "{shown}");
+}
+
+#[test]
+fn a_wrong_value_is_an_error_that_says_what_is_allowed() {
+    for (variable, value, problem) in [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317", "it needs http:// or https:// before it"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://c", "ftp:// is not understood"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "unix://c", "a socket needs an absolute path"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:p@c", "a user name does not belong here: set a header"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "thrift", "no such protocol"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a", "a pair without ="),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "0", "it is 0"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "no such compression"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "gamma", "no such temporality"),
+        ("OTEL_METRICS_EXEMPLAR_FILTER", "some", "no such filter"),
+        ("OTEL_TRACES_EXPORTER", "jaeger", "no such exporter"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "99999999", "more than 1048576"),
+        ("BEYLA_METRICS_INTERVAL", "5", "a number without unit"),
+        ("BEYLA_METRICS_INTERVAL", "5x", "\"x\" is no unit of time"),
+        ("BEYLA_METRICS_EXPONENTIAL_HISTOGRAM_MAX_SCALE", "21", "out of range"),
+    ] {
+        let error = loaded(&[(variable, value)]).unwrap_err();
+        assert_eq!((error.variable.as_str(), error.problem.as_str()), (variable, problem));
+    }
+}
+
+#[test]
+fn beylas_form_of_a_setting_counts_before_the_standard_one() {
+    let found = otlp(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "30000"),
+        ("BEYLA_METRICS_INTERVAL", "1m1.5s"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "7"),
+    ]);
+    assert_eq!(found.metrics.unwrap().interval, Duration::from_millis(61_500));
+    assert_eq!(found.traces.unwrap().batch_spans, 7);
+}
+
+#[test]
+fn none_switches_a_signal_off() {
+    let found =
+        otlp(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"), ("OTEL_METRICS_EXPORTER", "none")]);
+    assert!(found.traces.is_some() && found.metrics.is_none());
+}
+
+#[test]
+fn insecure_skip_verify_and_shutdown_timeout_are_beylas() {
+    let set = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c"),
+        ("BEYLA_INSECURE_SKIP_VERIFY", "true"),
+        ("OTEL_EBPF_SHUTDOWN_TIMEOUT", "3s"),
+    ];
+    assert!(traces(&set).tls.insecure_skip_verify);
+    assert_eq!(loaded(&set).unwrap().shutdown_timeout, Duration::from_secs(3));
+}

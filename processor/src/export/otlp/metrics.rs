@@ -1,0 +1,132 @@
+//! The table of series to the collector, each interval and once more at the end.
+
+use super::NAME;
+use super::delivery::{Delivered, Delivery, Stop};
+use super::points::{self, Id, Row};
+use super::resource::Machine;
+use crate::config::otlp::{Metrics as Settings, Temporality};
+use crate::export::series::{Series, Store};
+use crate::model::UnixNanos;
+use crate::telemetry::Telemetry;
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashSet};
+use opentelemetry_proto::tonic::metrics::v1::AggregationTemporality;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+/// Series of one request, of three points each: about half a megabyte, where collectors take four.
+const SERIES_PER_REQUEST: usize = 500;
+
+/// Points that a series has.
+const POINTS_PER_SERIES: u64 = 3;
+
+/// Tells the table.
+pub(super) struct Metrics {
+    pub(super) store: Store,
+    pub(super) settings: Settings,
+    pub(super) delivery: Delivery,
+    pub(super) machine: Machine,
+    pub(super) stop: Stop,
+    pub(super) telemetry: Telemetry,
+    pub(super) told: Told,
+}
+
+/// What was told last, and when; only if points count from there.
+#[derive(Default)]
+pub(super) struct Told {
+    series: HashMap<Id, (Series, UnixNanos), RandomState>,
+}
+
+impl Metrics {
+    /// Until we are asked to end.
+    pub(super) async fn run(mut self) {
+        let period = self.settings.interval;
+        let mut ticks = interval_at(Instant::now() + period, period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_last = false;
+        while !is_last {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.stop.asked() => is_last = true,
+            }
+            let mut stop = self.stop.clone();
+            tokio::select! {
+                () = self.tell() => {}
+                () = stop.over() => is_last = true,
+            }
+        }
+    }
+
+    async fn tell(&mut self) {
+        let now = unix_now();
+        let mut rows = points::rows(self.store.snapshot(std::time::Instant::now()));
+        let mut totals = Vec::new();
+        if self.settings.temporality == Temporality::Delta {
+            (rows, totals) = self.told.since_last(rows);
+        }
+        let mut totals = totals.chunks(SERIES_PER_REQUEST);
+        for rows in rows.chunks(SERIES_PER_REQUEST) {
+            let request = points::request(rows, now, self.temporality(), &self.machine);
+            let payload = self.delivery.payload(&request);
+            drop(request);
+            let delivered = self.delivery.deliver(&payload).await;
+            self.count(rows.len(), delivered);
+            // What may have been taken must not be told again; what was not is part of the next point.
+            let is_told = !matches!(delivered, Delivered::Failed { .. });
+            if let Some(totals) = totals.next().filter(|_| is_told) {
+                self.told.remember(rows, totals, now);
+            }
+        }
+    }
+
+    fn temporality(&self) -> AggregationTemporality {
+        match self.settings.temporality {
+            Temporality::Cumulative => AggregationTemporality::Cumulative,
+            Temporality::Delta => AggregationTemporality::Delta,
+        }
+    }
+
+    fn count(&self, series: usize, delivered: Delivered) {
+        let points = u64::try_from(series).unwrap_or(u64::MAX).saturating_mul(POINTS_PER_SERIES);
+        let (dropped, reason) = match delivered {
+            Delivered::Accepted { rejected } => (rejected.min(points), "partial_success"),
+            Delivered::Failed { reason } => (points, reason),
+            Delivered::Unknown => (points, "unconfirmed"),
+        };
+        self.telemetry.points_exported(NAME, points - dropped);
+        if dropped > 0 {
+            self.telemetry.points_dropped(NAME, reason, dropped);
+        }
+    }
+}
+
+impl Told {
+    /// What came since each series was told last, and the whole of it. Series that ended are forgotten, those without
+    /// news left out.
+    fn since_last(&mut self, rows: Vec<Row>) -> (Vec<Row>, Vec<Series>) {
+        let ids: HashSet<&Id, RandomState> = rows.iter().map(|row| &row.id).collect();
+        self.series.retain(|id, _| ids.contains(id));
+        drop(ids);
+        rows.into_iter().filter_map(|row| self.one_since_last(row)).unzip()
+    }
+
+    fn one_since_last(&self, mut row: Row) -> Option<(Row, Series)> {
+        let total = row.series.clone();
+        let known = self.series.get(&row.id).filter(|(series, _)| series.began == total.began);
+        if let Some((series, at)) = known {
+            row.series = total.since(series);
+            row.since = *at;
+        }
+        (row.series.count() > 0).then_some((row, total))
+    }
+
+    fn remember(&mut self, rows: &[Row], totals: &[Series], now: UnixNanos) {
+        let told = rows.iter().zip(totals);
+        self.series.extend(told.map(|(row, total)| (row.id.clone(), (total.clone(), now))));
+    }
+}
+
+fn unix_now() -> UnixNanos {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixNanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,105 @@
+use super::*;
+use crate::export::samples::{client_span, server_span, service};
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use std::collections::BTreeMap;
+
+fn machine() -> Machine {
+    let attributes = [("deployment.environment.name", "test"), ("host.name", "not this")];
+    Machine {
+        host_name: "box".to_owned(),
+        host_id: "id".to_owned(),
+        attributes: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
+    }
+}
+
+fn shown(attributes: &[KeyValue]) -> BTreeMap<&str, String> {
+    let value = |attribute: &KeyValue| match attribute.value.clone().unwrap().value.unwrap() {
+        Value::StringValue(text) => text,
+        Value::IntValue(n) => n.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let shown: BTreeMap<_, _> = attributes.iter().map(|a| (a.key.as_str(), value(a))).collect();
+    assert_eq!(shown.len(), attributes.len(), "an attribute is there twice");
+    shown
+}
+
+fn of<'a>(pairs: &[(&'a str, &str)]) -> BTreeMap<&'a str, String> {
+    pairs.iter().map(|(key, value)| (*key, (*value).to_owned())).collect()
+}
+
+#[test]
+fn a_server_span_says_what_the_conventions_ask_for() {
+    let span = otlp(&server_span());
+    assert_eq!((span.name.as_str(), span.kind), ("GET", i32::from(span::SpanKind::Server)));
+    assert_eq!((span.trace_id, span.span_id), (vec![1; 16], vec![2; 8]));
+    assert!(span.parent_span_id.is_empty());
+    assert_eq!(span.start_time_unix_nano, 1_700_000_000_123_456_789);
+    assert_eq!(span.end_time_unix_nano, 1_700_000_000_124_691_356);
+    assert_eq!((span.flags, span.status.unwrap().code), (0x101, i32::from(StatusCode::Unset)));
+    let expected = of(&[
+        ("client.address", "127.0.0.1"),
+        ("http.request.body.size", "0"),
+        ("http.request.method", "GET"),
+        ("http.response.body.size", "615"),
+        ("http.response.status_code", "200"),
+        ("network.peer.address", "127.0.0.1"),
+        ("network.peer.port", "54321"),
+        ("network.protocol.version", "1.1"),
+        ("server.address", "shop.example"),
+        ("server.port", "8080"),
+        ("url.path", "/users/7"),
+        ("url.scheme", "http"),
+    ]);
+    assert_eq!(shown(&span.attributes), expected);
+}
+
+#[test]
+fn a_request_without_answer_is_an_error_and_an_odd_method_is_http() {
+    let span = otlp(&client_span());
+    assert_eq!((span.name.as_str(), span.kind), ("HTTP /users/{id}", i32::from(span::SpanKind::Client)));
+    assert_eq!((span.parent_span_id, span.flags), (vec![3; 8], 0x301));
+    assert_eq!(span.status.unwrap().code, i32::from(StatusCode::Error));
+    let attributes = shown(&span.attributes);
+    assert_eq!(attributes["http.request.method"], "_OTHER");
+    assert_eq!(attributes["http.request.method_original"], "BREW");
+    assert_eq!(attributes["error.type"], "no_response");
+    assert_eq!(attributes["network.peer.address"], "2001:db8::1");
+    assert!(!attributes.contains_key("http.response.status_code"));
+    assert!(!attributes.contains_key("client.address"));
+}
+
+#[test]
+fn each_service_instance_is_one_resource() {
+    let mut other = server_span();
+    other.service = service("nginx", "host:99");
+    let mut again = server_span();
+    again.service = service("nginx", "host:42");
+    let request = request(&[server_span(), other, client_span(), again], &machine());
+    let spans: Vec<usize> =
+        request.resource_spans.iter().map(|resource| resource.scope_spans[0].spans.len()).collect();
+    assert_eq!(spans, [2, 1, 1]);
+}
+
+#[test]
+fn a_resource_says_who_and_where() {
+    let resource = machine().resource(&client_span().service);
+    let version = env!("CARGO_PKG_VERSION");
+    let expected = of(&[
+        ("deployment.environment.name", "test"),
+        ("host.id", "id"),
+        ("host.name", "box"),
+        ("os.type", "linux"),
+        ("process.executable.name", "python3.11"),
+        ("process.executable.path", "/usr/bin/python3.11"),
+        ("process.pid", "43"),
+        ("service.instance.id", "host:43"),
+        ("service.name", "worker"),
+        ("service.namespace", "shop"),
+        ("telemetry.distro.name", "ratatosk"),
+        ("telemetry.distro.version", version),
+        ("telemetry.sdk.language", "python"),
+        ("telemetry.sdk.name", "ratatosk"),
+        ("telemetry.sdk.version", version),
+    ]);
+    assert_eq!(shown(&resource.attributes), expected);
+}

@@ -1,0 +1,81 @@
+//! Spans from the queue to the collector, in batches.
+
+use super::delivery::{Delivered, Delivery, Stop};
+use super::resource::Machine;
+use super::{NAME, spans};
+use crate::config::otlp::Traces as Settings;
+use crate::model::Span;
+use crate::telemetry::Telemetry;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+/// Takes spans off the queue.
+pub(super) struct Traces {
+    pub(super) queue: mpsc::Receiver<Span>,
+    pub(super) settings: Settings,
+    pub(super) delivery: Delivery,
+    pub(super) machine: Machine,
+    pub(super) stop: Stop,
+    pub(super) telemetry: Telemetry,
+}
+
+impl Traces {
+    /// Until nobody fills the queue any more, and it is empty or the time to end is over.
+    pub(super) async fn run(mut self) {
+        let mut batch = Vec::with_capacity(self.settings.batch_spans);
+        while !self.stop.is_over() && self.fill(&mut batch).await {
+            let payload = self.delivery.payload(&spans::request(&batch, &self.machine));
+            let spans = count(batch.len());
+            batch.clear();
+            tokio::select! {
+                delivered = self.delivery.deliver(&payload) => self.count(spans, delivered),
+                () = self.stop.over() => self.telemetry.spans_dropped(NAME, "shutdown", spans),
+            }
+        }
+        self.give_up();
+    }
+
+    /// Waits for a span, then for a full batch or the longest wait. `false`: there will be none.
+    async fn fill(&mut self, batch: &mut Vec<Span>) -> bool {
+        let most = self.settings.batch_spans;
+        if self.queue.recv_many(batch, most).await == 0 {
+            return false;
+        }
+        let until = Instant::now() + self.settings.batch_delay;
+        while batch.len() < most {
+            match timeout_at(until, self.queue.recv_many(batch, most - batch.len())).await {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+        true
+    }
+
+    fn count(&self, spans: u64, delivered: Delivered) {
+        let (dropped, reason) = match delivered {
+            Delivered::Accepted { rejected } => (rejected.min(spans), "partial_success"),
+            Delivered::Failed { reason } => (spans, reason),
+            Delivered::Unknown => (spans, "unconfirmed"),
+        };
+        self.telemetry.spans_exported(NAME, spans - dropped);
+        if dropped > 0 {
+            self.telemetry.spans_dropped(NAME, reason, dropped);
+        }
+    }
+
+    /// What is still queued.
+    fn give_up(&mut self) {
+        let mut left = 0;
+        while self.queue.try_recv().is_ok() {
+            left += 1;
+        }
+        if left > 0 {
+            self.telemetry.spans_dropped(NAME, "shutdown", left);
+            tracing::warn!(spans = left, "Spans were not exported before the end");
+        }
+    }
+}
+
+fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}

@@ -6,6 +6,7 @@
 #![allow(clippy::missing_panics_doc, reason = "test helpers panic with what they wanted")]
 
 pub mod agent;
+pub mod backend;
 pub mod client;
 pub mod component;
 pub mod metrics;

@@ -7,7 +7,7 @@ use ratatosk_integration::{
     mixed::{REQUESTS, Seen},
     runtime::{COMPILED, JAVASCRIPT, Kind, PYTHON, Running, WEB},
     span::Row,
-    wait_until,
+    stage, wait_until,
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -132,4 +132,33 @@ fn node_express_deno_and_bun_are_told_as_they_log() {
 #[test]
 fn go_rust_and_java_are_told_as_they_log() {
     tell("go_rust_and_java_are_told_as_they_log", &COMPILED);
+}
+
+#[test]
+fn the_table_in_the_documentation_names_every_server_and_version_under_test() {
+    let read = |path: &str| std::fs::read_to_string(stage::workload(path)).unwrap();
+    let table = read("../../docs/languages.md");
+    for kind in [&WEB[..], &PYTHON, &JAVASCRIPT, &COMPILED].concat() {
+        assert!(
+            table.contains(&format!("\n| {} | ", kind.name)),
+            "docs/languages.md has no line for {}",
+            kind.name
+        );
+    }
+    let locks = [
+        "python/requirements.txt",
+        "python/requirements-hug.txt",
+        "node/package.json",
+        "java/pom.xml",
+        "rust/Cargo.lock",
+        "../components/caddy/go.mod",
+    ];
+    let locks: String = locks.map(|lock| read(&format!("servers/{lock}"))).concat();
+    let rows = table.lines().filter(|line| line.starts_with("| "));
+    let words = rows.flat_map(|line| line.split(|letter: char| !letter.is_ascii_digit() && letter != '.'));
+    // Three numbers are a version of a lock file; fewer are the distribution's.
+    let versions = words.map(|word| word.trim_matches('.')).filter(|word| word.split('.').count() == 3);
+    for version in versions {
+        assert!(locks.contains(version), "docs/languages.md says {version}, which is in no lock file");
+    }
 }

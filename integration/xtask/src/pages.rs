@@ -57,6 +57,9 @@ fn exposition() -> String {
     telemetry.ended_by(EndedBy::Turn, 0);
     telemetry.spans_exported("exporter", 0);
     telemetry.spans_dropped("exporter", "reason", 0);
+    telemetry.points_exported("exporter", 0);
+    telemetry.points_dropped("exporter", "reason", 0);
+    telemetry.otlp_requests("signal", "result", 0);
     telemetry.series_overflow("metric", 0);
     let mut text = String::new();
     telemetry.render(&mut text);
@@ -75,7 +78,7 @@ sum(ratatosk_records_produced_total) = ratatosk_records_acknowledged_total
 
 Beside them stand `http_server_*` and `http_client_*` with `_request_duration_seconds`, `_request_body_size_bytes` and
 `_response_body_size_bytes` (histograms), and `target_info`, of the observed processes: see
-[the exporter](../processor/src/export/prometheus/render.rs).
+[their names](../processor/src/export/series/metric.rs). OTLP tells the same series by their OpenTelemetry names.
 ";
 
 fn metrics(exposition: &str) -> String {

@@ -3,8 +3,13 @@
 //! A signal is exported if, and only if, it has an endpoint. What a variable of one signal says counts before the
 //! general one; [`Layer`] is one such voice, so that a file can be one more.
 
+mod values;
+
+pub use values::{duration, endpoint, pairs, protocol};
+
 use super::{ConfigError, environment::Environment, parse};
-use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
+use values::*;
 
 /// Spans that wait while the collector is away: 400 requests a second for 40 s. As in Beyla.
 pub const DEFAULT_QUEUE_SPANS: usize = 16_384;
@@ -21,21 +26,6 @@ const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bounds of what a variable may ask for: more would be memory without end.
 const MAX_QUEUE_SPANS: usize = 1 << 20;
 const MAX_BATCH_SPANS: usize = 1 << 16;
-/// Headers and attributes of one list.
-const MAX_PAIRS: usize = 64;
-
-const URL: &str = "http://host:port/path, https://host:port/path, unix:///path/of/socket";
-const PROTOCOLS: &str = "grpc, http/protobuf";
-const MILLISECONDS: &str = "milliseconds above 0, as in 10000";
-const DURATION: &str = "a duration above 0, as in 500ms, 15s, 1m30s";
-const COMPRESSIONS: &str = "gzip, none";
-const PAIRS: &str = "at most 64 pairs key=value, percent-encoded, separated by commas";
-const COUNT: &str = "a whole number above 0";
-const TEMPORALITIES: &str = "cumulative, delta, lowmemory";
-const AGGREGATIONS: &str = "explicit_bucket_histogram, base2_exponential_bucket_histogram";
-const EXEMPLARS: &str = "trace_based, always_on, always_off";
-const SCALE: &str = "a scale from -10 to 20";
-const BUCKETS: &str = "a number of buckets from 2 to 1024";
 
 /// What is told by OTLP.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -281,8 +271,6 @@ impl Layer {
     }
 }
 
-const FILE: &str = "the path of a PEM file";
-
 impl Endpoint {
     /// By the ports that collectors listen on: ...4317 speaks gRPC, everything else HTTP. A unix socket speaks gRPC,
     /// whose way of naming one it is.
@@ -326,7 +314,9 @@ impl Common {
                 .parsed("INSECURE_SKIP_VERIFY", parse::boolean, parse::BOOLEANS)?
                 .unwrap_or(false),
             backoff: Backoff {
-                initial: env.parsed("BACKOFF_INITIAL_INTERVAL", duration, DURATION)?.unwrap_or(default.initial),
+                initial: env
+                    .parsed("BACKOFF_INITIAL_INTERVAL", duration, DURATION)?
+                    .unwrap_or(default.initial),
                 longest: env.parsed("BACKOFF_MAX_INTERVAL", duration, DURATION)?.unwrap_or(default.longest),
                 max_elapsed: env
                     .parsed("BACKOFF_MAX_ELAPSED_TIME", duration, DURATION)?
@@ -360,9 +350,11 @@ fn traces(env: &mut Environment, general: Layer, common: &Common) -> Result<Opti
     };
     let batch = count(env, "OTLP_TRACES_BATCH_MAX_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", MAX_BATCH_SPANS)?;
     let queue = count(env, "OTLP_TRACES_QUEUE_SIZE", "OTEL_BSP_MAX_QUEUE_SIZE", MAX_QUEUE_SPANS)?;
-    let delay = env
-        .parsed("OTLP_TRACES_BATCH_TIMEOUT", duration, DURATION)?
-        .or(env.plain("OTEL_BSP_SCHEDULE_DELAY", milliseconds, MILLISECONDS)?);
+    let delay = env.parsed("OTLP_TRACES_BATCH_TIMEOUT", duration, DURATION)?.or(env.plain(
+        "OTEL_BSP_SCHEDULE_DELAY",
+        milliseconds,
+        MILLISECONDS,
+    )?);
     if is_off(env, "OTEL_TRACES_EXPORTER")? {
         return Ok(None);
     }
@@ -377,9 +369,11 @@ fn traces(env: &mut Environment, general: Layer, common: &Common) -> Result<Opti
 fn metrics(env: &mut Environment, general: Layer, common: &Common) -> Result<Option<Metrics>, ConfigError> {
     let own = Layer::read(env, "METRICS_")?;
     let name = |what| format!("OTEL_EXPORTER_OTLP_METRICS_{what}");
-    let interval = env
-        .parsed("METRICS_INTERVAL", duration, DURATION)?
-        .or(env.plain("OTEL_METRIC_EXPORT_INTERVAL", milliseconds, MILLISECONDS)?);
+    let interval = env.parsed("METRICS_INTERVAL", duration, DURATION)?.or(env.plain(
+        "OTEL_METRIC_EXPORT_INTERVAL",
+        milliseconds,
+        MILLISECONDS,
+    )?);
     let temporality = env.plain(&name("TEMPORALITY_PREFERENCE"), temporality, TEMPORALITIES)?;
     let is_exponential =
         env.plain(&name("DEFAULT_HISTOGRAM_AGGREGATION"), aggregation, AGGREGATIONS)?.unwrap_or(false);
@@ -411,165 +405,5 @@ fn exponential(env: &mut Environment) -> Result<Exponential, ConfigError> {
     })
 }
 
-fn in_range<T: FromStr + PartialOrd>(value: &str, range: std::ops::RangeInclusive<T>) -> Result<T, String> {
-    value.parse().ok().filter(|n| range.contains(n)).ok_or_else(|| "out of range".to_owned())
-}
-
-/// Reads a collector's address.
-///
-/// # Errors
-/// What is wrong with it, for people.
-pub fn endpoint(value: &str) -> Result<Endpoint, String> {
-    if let Some(path) = value.strip_prefix("unix:") {
-        let path = path.strip_prefix("//").unwrap_or(path);
-        return if path.starts_with('/') {
-            Ok(Endpoint { scheme: Scheme::Unix, address: path.to_owned(), path: String::new() })
-        } else {
-            Err("a socket needs an absolute path".to_owned())
-        };
-    }
-    let url: hyper::Uri = value.parse().map_err(|error| format!("not a URL, {error}"))?;
-    let scheme = match url.scheme_str() {
-        Some("http") => Scheme::Http,
-        Some("https") => Scheme::Https,
-        Some(other) => return Err(format!("{other}:// is not understood")),
-        None => return Err("it needs http:// or https:// before it".to_owned()),
-    };
-    let authority = url.authority().filter(|authority| !authority.host().is_empty());
-    let address = authority.ok_or("no host")?.as_str();
-    if address.contains('@') {
-        return Err("a user name does not belong here: set a header".to_owned());
-    }
-    Ok(Endpoint { scheme, address: address.to_owned(), path: url.path().to_owned() })
-}
-
-/// Reads a protocol. What Beyla calls `http/json` is protobuf there, too.
-///
-/// # Errors
-/// What is wrong with it, for people.
-pub fn protocol(value: &str) -> Result<Protocol, String> {
-    match value {
-        "grpc" => Ok(Protocol::Grpc),
-        "http/protobuf" | "http/json" => Ok(Protocol::HttpProtobuf),
-        _ => Err("no such protocol".to_owned()),
-    }
-}
-
-/// Reads `key=value` pairs, percent-encoded (W3C Baggage), at most [`MAX_PAIRS`].
-///
-/// # Errors
-/// What is wrong with it, for people; it shows no value.
-pub fn pairs(value: &str) -> Result<Vec<(String, String)>, String> {
-    let parts: Vec<&str> = value.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
-    if parts.len() > MAX_PAIRS {
-        return Err(format!("{} pairs", parts.len()));
-    }
-    parts.into_iter().map(pair).collect()
-}
-
-fn pair(part: &str) -> Result<(String, String), String> {
-    let (key, value) = part.split_once('=').ok_or("a pair without =")?;
-    if key.trim().is_empty() {
-        return Err("a pair without key".to_owned());
-    }
-    Ok((decoded(key.trim()), decoded(value.trim())))
-}
-
-/// Percent-decoding; what is no escape stays as it is.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let escape = (*first == b'%').then(|| after.get(..2)).flatten();
-        let byte = escape.and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        bytes.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { after.get(2..).unwrap_or_default() } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn milliseconds(value: &str) -> Result<Duration, String> {
-    let ms: u64 = value.parse().map_err(|_| "not a number".to_owned())?;
-    if ms == 0 { Err("it is 0".to_owned()) } else { Ok(Duration::from_millis(ms)) }
-}
-
-/// Reads a duration as Go writes it: `1m30s`, `500ms`.
-///
-/// # Errors
-/// What is wrong with it, for people.
-pub fn duration(value: &str) -> Result<Duration, String> {
-    let mut rest = value;
-    let mut sum = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or("a number without unit")?;
-        let (number, after) = rest.split_at(digits);
-        let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let (unit, after) = after.split_at(unit);
-        let number: f64 = number.parse().map_err(|_| "not a number".to_owned())?;
-        let part = Duration::try_from_secs_f64(number * seconds(unit)?).map_err(|error| error.to_string())?;
-        sum = sum.checked_add(part).ok_or("too long")?;
-        rest = after;
-    }
-    if sum.is_zero() { Err("it is 0".to_owned()) } else { Ok(sum) }
-}
-
-fn seconds(unit: &str) -> Result<f64, String> {
-    match unit {
-        "us" | "µs" => Ok(1e-6),
-        "ms" => Ok(1e-3),
-        "s" => Ok(1.),
-        "m" => Ok(60.),
-        "h" => Ok(3600.),
-        _ => Err(format!("{unit:?} is no unit of time")),
-    }
-}
-
-fn compression(value: &str) -> Result<bool, String> {
-    match value {
-        "gzip" => Ok(true),
-        "none" => Ok(false),
-        _ => Err("no such compression".to_owned()),
-    }
-}
-
-fn file(value: &str) -> Result<PathBuf, String> {
-    Ok(PathBuf::from(value))
-}
-
-fn count(value: &str, most: usize) -> Result<usize, String> {
-    let n: usize = value.parse().map_err(|_| "not a number".to_owned())?;
-    match n {
-        0 => Err("it is 0".to_owned()),
-        n if n > most => Err(format!("more than {most}")),
-        n => Ok(n),
-    }
-}
-
-fn temporality(value: &str) -> Result<Temporality, String> {
-    match value.to_ascii_lowercase().as_str() {
-        "cumulative" => Ok(Temporality::Cumulative),
-        "delta" | "lowmemory" => Ok(Temporality::Delta),
-        _ => Err("no such temporality".to_owned()),
-    }
-}
-
-fn aggregation(value: &str) -> Result<bool, String> {
-    match value {
-        "explicit_bucket_histogram" => Ok(false),
-        "base2_exponential_bucket_histogram" => Ok(true),
-        _ => Err("no such aggregation".to_owned()),
-    }
-}
-
-fn exemplars(value: &str) -> Result<Exemplars, String> {
-    match value {
-        "trace_based" => Ok(Exemplars::TraceBased),
-        "always_on" => Ok(Exemplars::AlwaysOn),
-        "always_off" => Ok(Exemplars::AlwaysOff),
-        _ => Err("no such filter".to_owned()),
-    }
-}
-
 #[cfg(test)]
-#[path = "otlp_tests.rs"]
 mod tests;

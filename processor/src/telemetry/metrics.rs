@@ -92,11 +92,8 @@ const SPANS_DROPPED: Metric = counter(
     &["exporter", "reason"],
     "Spans that an exporter could not deliver.",
 );
-const POINTS_EXPORTED: Metric = counter(
-    "ratatosk_points_exported_total",
-    &["exporter"],
-    "Points of metrics that a collector took.",
-);
+const POINTS_EXPORTED: Metric =
+    counter("ratatosk_points_exported_total", &["exporter"], "Points of metrics that a collector took.");
 const POINTS_DROPPED: Metric = counter(
     "ratatosk_points_dropped_total",
     &["exporter", "reason"],
@@ -211,9 +208,9 @@ impl Telemetry {
         self.add(&POINTS_DROPPED, [exporter, reason], n);
     }
 
-    /// One attempt to send an OTLP request ended so.
-    pub fn otlp_request(&self, signal: &'static str, result: &'static str) {
-        self.add(&OTLP_REQUESTS, [signal, result], 1);
+    /// `n` attempts to send an OTLP request ended so.
+    pub fn otlp_requests(&self, signal: &'static str, result: &'static str, n: u64) {
+        self.add(&OTLP_REQUESTS, [signal, result], n);
     }
 
     /// `n` observations of `metric` went to its overflow series.

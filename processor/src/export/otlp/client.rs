@@ -174,7 +174,9 @@ async fn read(response: Response<Incoming>, protocol: Protocol) -> Exchanged {
         }
         // The status says it all; a body that is too long or cut adds nothing.
         (Err(_), Protocol::HttpProtobuf) => Exchanged::Broken(of_http(head.status, &head.headers, &[])),
-        (Err(error), Protocol::Grpc) => Exchanged::Broken(Answer::Unknown(Failure::new("unconfirmed", error))),
+        (Err(error), Protocol::Grpc) => {
+            Exchanged::Broken(Answer::Unknown(Failure::new("unconfirmed", error)))
+        }
     }
 }
 

@@ -35,12 +35,7 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    pub(super) fn new(
-        client: Client,
-        signal: &'static str,
-        backoff: Backoff,
-        telemetry: Telemetry,
-    ) -> Self {
+    pub(super) fn new(client: Client, signal: &'static str, backoff: Backoff, telemetry: Telemetry) -> Self {
         let complaints = Complaints { signal, place: client.place(), last: None };
         Self { client, signal, backoff, telemetry, complaints }
     }
@@ -56,7 +51,7 @@ impl Delivery {
         let mut waits = Waits::new(self.backoff);
         loop {
             let answer = self.client.send(payload).await;
-            self.telemetry.otlp_request(self.signal, name(&answer));
+            self.telemetry.otlp_requests(self.signal, name(&answer), 1);
             match answer {
                 Answer::Accepted { rejected, message } => {
                     self.complaints.accepted(rejected, &message);

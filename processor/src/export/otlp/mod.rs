@@ -98,8 +98,7 @@ impl Common {
         settings: Settings,
     ) -> Result<Delivery, ExportError> {
         let backoff = settings.backoff;
-        let client =
-            Client::new(settings, service).map_err(|source| ExportError::Otlp { signal, source })?;
+        let client = Client::new(settings, service).map_err(|source| ExportError::Otlp { signal, source })?;
         tracing::info!(signal, endpoint = client.place(), "Exporting by OTLP");
         Ok(Delivery::new(client, signal, backoff, self.telemetry.clone()))
     }

@@ -58,7 +58,8 @@ pub(super) fn request(
     let of_service = |rows: &[Row]| {
         let metrics = [(SpanKind::Server, SERVER), (SpanKind::Client, CLIENT)].into_iter();
         let metrics = metrics.flat_map(|(kind, metrics)| metrics.map(|metric| (kind, metric)));
-        let metrics = metrics.filter_map(|(kind, metric)| otlp(metric, kind, rows, now, temporality)).collect();
+        let metrics =
+            metrics.filter_map(|(kind, metric)| otlp(metric, kind, rows, now, temporality)).collect();
         ResourceMetrics {
             resource: rows.first().map(|row| machine.resource(&row.id.resource())),
             scope_metrics: vec![ScopeMetrics {

@@ -115,11 +115,7 @@ fn peer(span: &Span) -> [KeyValue; 3] {
             (span.host, text("url.full", &url))
         }
     };
-    [
-        text("network.peer.address", &peer.ip().to_string()),
-        number("network.peer.port", peer.port()),
-        third,
-    ]
+    [text("network.peer.address", &peer.ip().to_string()), number("network.peer.port", peer.port()), third]
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! RED metrics of the observed processes and our own metrics, on one Prometheus endpoint.
 //!
 //! in   scrapes
-//! out  text format 0.0.4, streamed from a snapshot of [`series`](super::series): a slow scraper neither stops the
+//! out  text format 0.0.4, or OpenMetrics with examples for whoever asks; streamed from a snapshot of [`series`](super::series): a slow scraper neither stops the
 //!      pipeline nor fills our memory
 
 mod render;

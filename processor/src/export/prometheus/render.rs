@@ -1,8 +1,8 @@
 //! A snapshot as text, in pieces.
 
 use crate::export::series::{
-    CLIENT, DURATION_BOUNDS_NS, Field, Histogram, Key, Metric, Requests, SERVER, SIZE_BOUNDS_BYTES, Series,
-    ServiceKey, Tables,
+    CLIENT, DURATION_BOUNDS_NS, Exemplar, Field, Histogram, Key, Metric, Requests, SERVER, SIZE_BOUNDS_BYTES,
+    Series, ServiceKey, Tables,
 };
 use crate::model::Service;
 use crate::telemetry::Telemetry;
@@ -12,21 +12,51 @@ use std::sync::Arc;
 /// Series per piece: a few tens of kB, so that no scrape needs more memory however many series there are.
 const SERIES_PER_PIECE: usize = 64;
 
+/// How the text is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Format {
+    /// The text format of Prometheus, 0.0.4.
+    Text,
+    /// OpenMetrics 1.0: counters lose their suffix where they are opened, buckets have examples, and it has an end.
+    OpenMetrics,
+}
+
 /// All metrics, in pieces. `host_name` is for `target_info`.
 pub(super) fn pieces(
     tables: Tables,
     telemetry: &Telemetry,
     host_name: &str,
+    format: Format,
 ) -> impl Iterator<Item = String> + Send + use<> {
     let mut first = String::new();
     telemetry.render(&mut first);
     target_info(&mut first, &tables, host_name);
-    let server = request_pieces(tables.server, SERVER);
-    let client = request_pieces(tables.client, CLIENT);
-    std::iter::once(first).chain(server).chain(client)
+    let end = match format {
+        Format::Text => String::new(),
+        Format::OpenMetrics => {
+            first = without_suffix(&first);
+            "# EOF\n".to_owned()
+        }
+    };
+    let server = request_pieces(tables.server, SERVER, format);
+    let client = request_pieces(tables.client, CLIENT, format);
+    std::iter::once(first).chain(server).chain(client).chain(std::iter::once(end))
 }
 
-fn request_pieces(requests: Requests, metrics: [Metric; 3]) -> impl Iterator<Item = String> + Send {
+/// OpenMetrics opens the counter `a` whose sample is `a_total`.
+fn without_suffix(text: &str) -> String {
+    let open = |line: &str| match line.strip_prefix("# ") {
+        Some(_) => format!("{}\n", line.replacen("_total ", " ", 1)),
+        None => format!("{line}\n"),
+    };
+    text.lines().map(open).collect()
+}
+
+fn request_pieces(
+    requests: Requests,
+    metrics: [Metric; 3],
+    format: Format,
+) -> impl Iterator<Item = String> + Send {
     let lines: Arc<[(String, Series)]> = labelled(requests).into();
     metrics.into_iter().flat_map(move |metric| {
         let mut head = String::new();
@@ -37,7 +67,7 @@ fn request_pieces(requests: Requests, metrics: [Metric; 3]) -> impl Iterator<Ite
         let pieces = (0..lines.len()).step_by(SERIES_PER_PIECE).map(move |from| {
             let mut out = String::new();
             for (labels, series) in lines.iter().skip(from).take(SERIES_PER_PIECE) {
-                append_field(&mut out, metric, labels, series);
+                append_field(&mut out, metric, labels, series, format);
             }
             out
         });
@@ -104,17 +134,20 @@ fn append_label(out: &mut String, label: &str, text: &str) {
     write_label(out, label, text);
 }
 
-fn append_field(out: &mut String, metric: Metric, labels: &str, series: &Series) {
+fn append_field(out: &mut String, metric: Metric, labels: &str, series: &Series, format: Format) {
     let name = metric.prometheus;
+    let examples = if format == Format::OpenMetrics { series.exemplars.as_slice() } else { &[] };
     match metric.field {
-        Field::Duration => append(out, name, labels, &DURATION_BOUNDS_NS, &series.duration_ns, Seconds::text),
+        Field::Duration => {
+            append(out, name, labels, &DURATION_BOUNDS_NS, &series.duration_ns, Seconds::text, examples)
+        }
         Field::RequestBytes => sizes(out, name, labels, &series.request_bytes),
         Field::ResponseBytes => sizes(out, name, labels, &series.response_bytes),
     }
 }
 
 fn sizes(out: &mut String, name: &str, labels: &str, histogram: &Histogram<{ SIZE_BOUNDS_BYTES.len() }>) {
-    append(out, name, labels, &SIZE_BOUNDS_BYTES, histogram, |bytes| bytes.to_string());
+    append(out, name, labels, &SIZE_BOUNDS_BYTES, histogram, |bytes| bytes.to_string(), &[]);
 }
 
 fn append<const N: usize>(
@@ -124,16 +157,27 @@ fn append<const N: usize>(
     bounds: &[u64; N],
     histogram: &Histogram<N>,
     text: fn(u64) -> String,
+    examples: &[Exemplar],
 ) {
     let mut count = 0;
-    for (bound, n) in bounds.iter().zip(histogram.buckets) {
+    let bounds = bounds.iter().map(|bound| text(*bound)).chain(["+Inf".to_owned()]);
+    let counts = histogram.buckets.iter().chain([&histogram.above]);
+    for (bucket, (bound, n)) in bounds.zip(counts).enumerate() {
         count += n;
-        push(out, format_args!("{name}_bucket{{{labels},le=\"{}\"}} {count}\n", text(*bound)));
+        push(out, format_args!("{name}_bucket{{{labels},le=\"{bound}\"}} {count}"));
+        if let Some(example) = examples.iter().find(|example| example.bucket == bucket) {
+            append_example(out, example);
+        }
+        out.push('\n');
     }
-    count += histogram.above;
-    push(out, format_args!("{name}_bucket{{{labels},le=\"+Inf\"}} {count}\n"));
     push(out, format_args!("{name}_sum{{{labels}}} {}\n", text(histogram.sum)));
     push(out, format_args!("{name}_count{{{labels}}} {count}\n"));
+}
+
+fn append_example(out: &mut String, example: &Exemplar) {
+    let Exemplar { trace_id, span_id, duration_ns, time, .. } = example;
+    let (value, at) = (Seconds(*duration_ns), Seconds(time.0));
+    push(out, format_args!(" # {{trace_id=\"{trace_id}\",span_id=\"{span_id}\"}} {value} {at}"));
 }
 
 fn target_info(out: &mut String, tables: &Tables, host_name: &str) {

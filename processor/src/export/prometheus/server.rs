@@ -1,5 +1,6 @@
 //! The endpoint: a thread of its own with hyper on it, bounded in connections and time.
 
+use super::render::Format;
 use super::{NAME, render};
 use crate::config::PrometheusConfig;
 use crate::export::ExportError;
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
-use hyper::header::{ALLOW, CONTENT_TYPE as CONTENT_TYPE_HEADER};
+use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE as CONTENT_TYPE_HEADER};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -32,6 +33,9 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Out of descriptors: wait for some to be closed instead of spinning.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// `Content-Type` of OpenMetrics.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -108,19 +112,30 @@ impl Endpoint {
             response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
             return response;
         }
-        let mut response = Response::new(self.metrics());
+        let format = format(request);
+        let content_type = match format {
+            Format::Text => CONTENT_TYPE,
+            Format::OpenMetrics => OPEN_METRICS,
+        };
+        let mut response = Response::new(self.metrics(format));
         response
             .headers_mut()
-            .insert(CONTENT_TYPE_HEADER, hyper::header::HeaderValue::from_static(CONTENT_TYPE));
+            .insert(CONTENT_TYPE_HEADER, hyper::header::HeaderValue::from_static(content_type));
         response
     }
 
-    fn metrics(&self) -> Body {
+    fn metrics(&self, format: Format) -> Body {
         let tables = self.store.snapshot(Instant::now());
-        let pieces = render::pieces(tables, &self.store.telemetry, &self.host_name);
+        let pieces = render::pieces(tables, &self.store.telemetry, &self.host_name, format);
         let frames = pieces.map(|piece| Ok(Frame::data(Bytes::from(piece))));
         StreamBody::new(tokio_stream::iter(frames)).boxed_unsync()
     }
+}
+
+/// OpenMetrics only for whoever names it: every scraper reads the text.
+fn format<B>(request: &Request<B>) -> Format {
+    let accepted = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if accepted.contains("application/openmetrics-text") { Format::OpenMetrics } else { Format::Text }
 }
 
 fn plain(status: StatusCode, text: String) -> Response<Body> {

@@ -55,7 +55,7 @@ fn parse_quoted(text: &str) -> (String, &str) {
 }
 
 fn rendered(store: &Store, now: Instant) -> String {
-    render::pieces(store.snapshot(now), &store.telemetry, "box").collect()
+    render::pieces(store.snapshot(now), &store.telemetry, "box", render::Format::Text).collect()
 }
 
 fn samples_of(spans: &[Span]) -> (String, Vec<Sample>) {
@@ -205,7 +205,9 @@ fn series_beyond_the_bound_are_folded_and_counted() {
     assert_eq!((&folded[0].labels, folded[0].value), (&BTreeMap::from(expected), 7.));
     assert_eq!(counts.iter().map(|s| s.value).sum::<f64>(), 10_007.);
     for metric in SERVER {
-        assert!(text.contains(&format!("ratatosk_series_overflow_total{{metric=\"{}\"}} 7\n", metric.prometheus)));
+        assert!(
+            text.contains(&format!("ratatosk_series_overflow_total{{metric=\"{}\"}} 7\n", metric.prometheus))
+        );
     }
 }
 
@@ -297,4 +299,23 @@ fn a_port_in_use_is_an_error_that_names_port_and_variable() {
              or set BEYLA_PROMETHEUS_PORT to another port"
         )
     );
+}
+
+#[test]
+fn open_metrics_has_examples_and_an_end_for_whoever_asks() {
+    let (port, store) = started();
+    store.record(&[server_span()], Instant::now());
+    let accept = "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
+    let answer = asked(port, &format!("GET /metrics HTTP/1.0\r\n{accept}\r\n"));
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{head}");
+    assert!(body.ends_with("\n# EOF\n"), "{body}");
+    let (trace, span) = ("01".repeat(16), "02".repeat(8));
+    let example =
+        format!(" # {{trace_id=\"{trace}\",span_id=\"{span}\"}} 0.001234567 1700000000.124691356\n");
+    assert_eq!(body.matches(&example).count(), 1, "{body}");
+    for line in body.lines().filter(|line| line.starts_with("# TYPE ")) {
+        assert!(!line.contains("_total"), "{line}");
+    }
+    assert!(body.contains("ratatosk_spans_exported_total{"), "{body}");
 }

@@ -157,7 +157,9 @@ mod tests {
     fn a_power_of_two_is_the_upper_bound_of_its_bucket() {
         for scale in [-2, -1, 0, 1, 5, 20] {
             for value in [0.25, 0.5, 1., 2., 8., 1024.] {
-                assert!(index(value, scale) < index(value * 1.000_001, scale).max(index(value * 16.1, scale)));
+                assert!(
+                    index(value, scale) < index(value * 1.000_001, scale).max(index(value * 16.1, scale))
+                );
                 assert!(index(value, scale) >= index(value * 0.999_999, scale));
             }
         }

@@ -120,8 +120,7 @@ fn beylas_form_of_a_setting_counts_before_the_standard_one() {
 
 #[test]
 fn none_switches_a_signal_off() {
-    let found =
-        otlp(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"), ("OTEL_METRICS_EXPORTER", "none")]);
+    let found = otlp(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"), ("OTEL_METRICS_EXPORTER", "none")]);
     assert!(found.traces.is_some() && found.metrics.is_none());
 }
 

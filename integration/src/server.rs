@@ -79,12 +79,18 @@ impl Server {
     /// Rows of its log as it is.
     #[must_use]
     pub fn rows_now(&self, prefix: &str) -> Vec<Row> {
-        let text = fs::read_to_string(self.directory.path().join("access.log")).unwrap_or_default();
+        let text = fs::read_to_string(self.log()).unwrap_or_default();
         // The last line may be half-written.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let mut rows: Vec<Row> = whole.lines().map(row).filter(|row| row.0.starts_with(prefix)).collect();
         rows.sort();
         rows
+    }
+
+    /// Path of its log.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.directory.path().join("access.log")
     }
 
     /// Pid of the process that was started (nginx: its master).
@@ -117,7 +123,8 @@ impl Server {
     }
 
     /// Any program that takes a port, the path of its log, and `arguments`.
-    fn program(mut command: Command, arguments: &[&str]) -> Self {
+    #[must_use]
+    pub fn program(mut command: Command, arguments: &[&str]) -> Self {
         let (directory, port) = (stage::directory(), stage::free_port());
         command.arg(port.to_string()).arg(directory.path().join("access.log")).args(arguments);
         Self::started(command, directory, port)

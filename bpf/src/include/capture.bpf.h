@@ -199,11 +199,12 @@ static __always_inline __u8 match_accepted(struct sock *sk, __u32 tgid, __u8 sta
 {
 	struct conn_state *conn;
 	__u16 port = sk->__sk_common.skc_num;
+	__u8 mode = mode_of_port(port);
 
-	if (state == TARGET_IGNORED && mode_of_port(port) != PORT_OBSERVE)
+	if (mode == PORT_NONE || (state == TARGET_IGNORED && mode != PORT_OBSERVE))
 		return state; /* ignored for more than its port */
 	conn = bpf_sk_storage_get(&conn_by_sock, sk, 0, 0);
-	if (!conn || !conn->is_accepted || mode_of_port(port) == PORT_NONE)
+	if (!conn || !conn->is_accepted)
 		return state;
 	state = match_port(tgid, port);
 	emit_matched(sk, bpf_get_current_task_btf(), state);

@@ -28,8 +28,8 @@ struct Process {
     comm: String,
     /// By the listening socket's cookie.
     listeners: Vec<(u64, u16)>,
-    /// The last of their ports, also when that socket is gone: a connection that was accepted from it may live on.
-    last_port: Option<u16>,
+    /// The last of their ports that matched, also when that socket is gone: a connection accepted from it may live on.
+    last_match: Option<u16>,
     is_selected: bool,
     /// Forked before our eyes, and it runs its parent's executable still.
     is_forked: bool,
@@ -59,7 +59,7 @@ pub struct Discovery {
 impl Process {
     /// `owns_pid`: no earlier process had this pid.
     fn selects(&self, id: ProcessId, matcher: &Matcher, owns_pid: bool) -> bool {
-        let ports: Vec<u16> = self.listeners.iter().map(|(_, port)| *port).chain(self.last_port).collect();
+        let ports: Vec<u16> = self.listeners.iter().map(|(_, port)| *port).chain(self.last_match).collect();
         let facts = Facts { tgid: id.tgid, exe: self.exe.as_deref(), ports: &ports };
         !self.is_own && (owns_pid || !matcher.is_by_pid()) && matcher.selects(&facts)
     }
@@ -232,7 +232,7 @@ impl Discovery {
         if let Some(process) = self.entry(event) {
             process.is_selected = event.state == TargetState::Observed;
             process.is_forked = false;
-            process.last_port = None;
+            process.last_match = None;
             process.exe = None;
             process.handle = None;
             process.service = None;
@@ -261,7 +261,9 @@ impl Discovery {
         let owns_pid = self.owns_pid(id);
         let Some(process) = self.processes.get_mut(&id) else { return };
         self.listening.insert(cookie);
-        process.last_port = Some(port);
+        if self.matcher.wants_port(port) {
+            process.last_match = Some(port);
+        }
         if process.listeners.len() < MAX_PORTS && !process.listeners.iter().any(|(known, _)| *known == cookie)
         {
             process.listeners.push((cookie, port));

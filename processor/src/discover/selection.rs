@@ -50,12 +50,18 @@ impl Matcher {
     #[must_use]
     pub fn selects(&self, facts: &Facts<'_>) -> bool {
         let Selection { open_ports, pids, executables } = &self.selection;
-        let port = facts.ports.iter().any(|port| open_ports.iter().any(|range| range.contains(*port)));
+        let port = facts.ports.iter().any(|port| self.wants_port(*port));
         let exe = facts.exe.is_some_and(|exe| self.executables.is_match(exe));
         !self.selection.is_empty()
             && (open_ports.is_empty() || port)
             && (executables.is_empty() || exe)
             && (pids.is_empty() || pids.contains(&facts.tgid))
+    }
+
+    /// This port is named.
+    #[must_use]
+    pub fn wants_port(&self, port: u16) -> bool {
+        self.selection.open_ports.iter().any(|range| range.contains(port))
     }
 
     /// A pid is among the criteria.

@@ -99,6 +99,20 @@ fn the_decision_and_how_far_it_reaches_depend_on_what_selects() {
 }
 
 #[test]
+fn who_was_given_an_accepted_connection_stays_selected_when_it_ends_until_it_runs_something_else() {
+    let mut discovery = discovery(ports(80, 80));
+    discovery.process(&event(SHOP, PARENT, ProcessChange::Executed));
+    discovery.listen(SHOP, 5, 80); // the connection that it works on was accepted from this port
+    discovery.listen(SHOP, 6, 9_000);
+    discovery.unlisten(5);
+    discovery.info(&info(SHOP, 9, "/bin/handler"));
+    assert!(discovery.is_selected(SHOP), "its last bytes may still be on their way");
+    discovery.process(&event(SHOP, PARENT, ProcessChange::Executed));
+    discovery.info(&info(SHOP, 10, "/bin/cat"));
+    assert!(!discovery.is_selected(SHOP));
+}
+
+#[test]
 fn who_listens_later_is_decided_about_again_and_only_then() {
     let mut discovery = discovery(ports(80, 80));
     announce(&mut discovery, SHOP, 9, "/bin/shop", None);

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// Connections remembered: 16 Ki x about 1 KiB is what a node's agent may take for it.
 const DEFAULT_CONNECTIONS: usize = 16_384;
+/// Heads that are not whole, of all connections together: a thousand at their longest. Most heads come in one call.
+const DEFAULT_HEAD_BYTES: usize = 16 << 20;
 /// A close may overtake the last data by as much as the data ring lags behind.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 /// Connections looked at when one has to go: the longest idle of these, not of all, so that a flood stays cheap.
@@ -22,11 +24,13 @@ const EVICTION_SAMPLE: usize = 16;
 pub struct Limits {
     /// Connections; beyond, one that was idle for long is forgotten, and counted.
     pub connections: usize,
+    /// Bytes kept of heads that are not whole; beyond, one that grows is taken as it is, and counted.
+    pub head_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: DEFAULT_CONNECTIONS }
+        Self { connections: DEFAULT_CONNECTIONS, head_bytes: DEFAULT_HEAD_BYTES }
     }
 }
 
@@ -44,6 +48,8 @@ pub struct Connections {
     by_cookie: HashMap<u64, Connection, RandomState>,
     /// Closes that overtook all data of their connection: a short one lives between two drains of the rings.
     closed_early: HashMap<u64, Close, RandomState>,
+    /// Of heads that are not whole, as of the last advance, and what changed since.
+    head_bytes: usize,
     limits: Limits,
 }
 
@@ -95,7 +101,8 @@ impl Connections {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let by_cookie = HashMap::with_hasher(RandomState::default());
-        Self { by_cookie, closed_early: HashMap::with_hasher(RandomState::default()), limits }
+        let closed_early = HashMap::with_hasher(RandomState::default());
+        Self { by_cookie, closed_early, head_bytes: 0, limits }
     }
 
     /// Connections at hand.
@@ -112,8 +119,15 @@ impl Connections {
 
     /// Bytes crossed.
     pub fn chunk(&mut self, chunk: &Chunk<'_>, out: &mut Output) {
+        let spare = self.limits.head_bytes.saturating_sub(self.head_bytes);
         let connection = self.connection(chunk, out);
+        let before = connection.session.kept_bytes();
         let placed = connection.push(chunk, out);
+        if connection.session.kept_bytes() > before + spare {
+            connection.session.give_up_heads(out);
+        }
+        let after = connection.session.kept_bytes();
+        self.head_bytes = (self.head_bytes + after).saturating_sub(before);
         out.resyncs += u64::from(placed == Placed::Resync);
         self.end_if_drained(chunk.socket.cookie, out);
     }
@@ -140,14 +154,17 @@ impl Connections {
     /// Stream time went on to `now`.
     pub fn advance(&mut self, now: KtimeNs, out: &mut Output) {
         self.closed_early.retain(|_, close| now.since(close.time) < CLOSE_WAIT);
+        let mut head_bytes = 0;
         self.by_cookie.retain(|_, connection| {
             connection.advance(now, out);
             let is_over = connection.closing.is_some_and(|close| now.since(close.time) >= CLOSE_WAIT);
             if is_over {
                 end(connection, Incomplete::NoResponse, out);
             }
+            head_bytes += connection.session.kept_bytes();
             !is_over
         });
+        self.head_bytes = head_bytes;
     }
 
     /// The stream is over: everything that is left is told or counted.

@@ -139,6 +139,7 @@ impl Telemetry {
     pub fn new() -> Self {
         let telemetry = Self { inner: Arc::default() };
         Incomplete::ALL.iter().for_each(|reason| telemetry.incomplete(*reason, 0));
+        telemetry.unrecognized(0);
         telemetry
     }
 

@@ -114,6 +114,15 @@ impl Framer {
         self.state = State::Start;
     }
 
+    /// Bytes that are kept of a head that is not whole.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        match &self.state {
+            State::Head(kept) => kept.bytes.len(),
+            State::Start | State::Body(_) | State::Lost => 0,
+        }
+    }
+
     /// A head that never became whole, if one was begun, is taken as it is.
     pub fn give_up_head_if_begun(&mut self, reason: Incomplete, sink: &mut impl Sink) {
         match std::mem::take(&mut self.state) {

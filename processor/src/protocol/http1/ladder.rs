@@ -734,7 +734,7 @@ fn pipelining_beyond_its_bound_is_counted() {
 #[test]
 fn the_longest_idle_connection_makes_room() {
     let mut wire = Wire::server();
-    wire.connections = Connections::new(Limits { connections: 4 });
+    wire.connections = Connections::new(Limits { connections: 4, ..Limits::default() });
     for cookie in 0..5 {
         wire.cookie = cookie;
         wire.seq = [1, 1];
@@ -809,6 +809,44 @@ proptest! {
         }
         wire.close().wait(2_000).finish();
         prop_assert!(wire.connections.is_empty());
+    }
+
+    #[test]
+    fn responses_between_any_splits_of_pipelined_requests_find_them(
+        count in 1_usize..12, steps in proptest::collection::vec(1_usize..90, 1..12),
+        lag in 0_usize..3, split in 1_usize..38,
+    ) {
+        let request = |n: usize| format!("POST /{n} HTTP/1.1\r\nContent-Length: {}\r\n\r\n{}", n % 5, "b".repeat(n % 5));
+        let all: String = (0..count).map(request).collect();
+        let ends: Vec<usize> = (1..=count).map(|n| (0..n).map(|n| request(n).len()).sum()).collect();
+        let mut wire = Wire::server();
+        let (mut read, mut answered) = (0, 0);
+        for step in steps.iter().cycle() {
+            let end = (read + step).min(all.len());
+            wire.ask(&all[read..end]);
+            read = end;
+            let whole = ends.iter().filter(|end| **end <= read).count();
+            // a server answers what it has read, at once or a little later
+            let due = if read == all.len() { count } else { whole.saturating_sub(lag) };
+            for n in answered..due {
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {n}\r\n\r\n{}", "x".repeat(n));
+                wire.answer(&answer[..split]).answer(&answer[split..]);
+            }
+            answered = due.max(answered);
+            if read == all.len() {
+                break;
+            }
+        }
+        let told = wire.told();
+        prop_assert_eq!(told.len(), count);
+        for (n, got) in told.iter().enumerate() {
+            let path = format!("/{n}");
+            prop_assert_eq!(&*got.http.path, path.as_str());
+            let sizes = (got.http.request_body_bytes, got.http.response_body_bytes);
+            prop_assert_eq!(sizes, (n as u64 % 5, n as u64));
+        }
+        wire.finish();
+        prop_assert!(wire.out.incomplete.iter().all(|(_, n)| n == 0));
     }
 
     #[test]

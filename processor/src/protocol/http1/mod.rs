@@ -78,6 +78,24 @@ impl Session {
         self.last
     }
 
+    /// Bytes that are kept of heads that are not whole.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        match &self.state {
+            State::Http(http) => http.requests.kept_bytes() + http.responses.kept_bytes(),
+            State::Unknown | State::Opaque(_) => 0,
+        }
+    }
+
+    /// There is no room for heads that are not whole: they are taken as they are.
+    pub fn give_up_heads(&mut self, out: &mut Output) {
+        if let State::Http(http) = &mut self.state {
+            let mut pairs = Pairs { pairing: &mut http.pairing, out };
+            http.requests.give_up_head_if_begun(Incomplete::Evicted, &mut pairs);
+            http.responses.give_up_head_if_begun(Incomplete::Evicted, &mut pairs);
+        }
+    }
+
     /// Bytes crossed.
     pub fn data(&mut self, direction: Direction, segment: &Segment<'_>, out: &mut Output) {
         self.last = self.last.max(segment.time);

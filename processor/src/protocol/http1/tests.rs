@@ -484,13 +484,40 @@ fn other_protocols_give_nothing() {
 #[test]
 fn a_full_table_forgets_the_idle_and_counts_it() {
     let mut wire = Wire::new();
-    wire.connections = Connections::new(Limits { connections: 2 });
+    wire.connections = Connections::new(Limits { connections: 2, ..Limits::default() });
     for cookie in 0..5 {
         wire.socket.cookie = cookie;
         wire.rx(GET);
     }
     assert_eq!(wire.connections.len(), 2);
     assert_eq!(wire.out.incomplete.get(Incomplete::Evicted), 3);
+}
+
+#[test]
+fn heads_that_are_not_whole_share_a_bound() {
+    let mut wire = Wire::new();
+    wire.connections = Connections::new(Limits { head_bytes: 1_000, ..Limits::default() });
+    let (first, rest) = GET.split_at(GET.len() - 4);
+    let half = |wire: &mut Wire, cookie| {
+        wire.socket.cookie = cookie;
+        wire.next = [1_000, 9_000_000];
+        wire.rx(first);
+    };
+    (1..=20).for_each(|cookie| half(&mut wire, cookie));
+    // the last one came too late to be kept: what was captured of it is told with its response
+    wire.rx(rest).tx(OK);
+    let exchange = wire.one();
+    assert_eq!((&*exchange.http.path, exchange.incomplete), ("/a/b", Some(Incomplete::Evicted)));
+    // once the others ended there is room again
+    wire.connections.finish(&mut wire.out);
+    assert_eq!(
+        wire.out.incomplete.get(Incomplete::Invalid) + wire.out.incomplete.get(Incomplete::Evicted),
+        19
+    );
+    wire.pass(Duration::from_millis(1));
+    half(&mut wire, 21);
+    wire.rx(rest).tx(OK);
+    assert_eq!(wire.one().incomplete, None);
 }
 
 proptest! {

@@ -18,6 +18,8 @@ pub struct Response {
     pub body: Vec<u8>,
     /// Bytes on the wire after the head, chunk framing included.
     pub wire_bytes: u64,
+    /// The server takes no further request on this connection.
+    pub is_last: bool,
 }
 
 /// One keep-alive connection.
@@ -31,6 +33,7 @@ struct Head {
     status: u16,
     length: Option<u64>,
     is_chunked: bool,
+    is_last: bool,
 }
 
 /// A request without body.
@@ -82,7 +85,7 @@ impl Connection {
                 break head;
             }
         };
-        let mut response = Response { status: head.status, ..Response::default() };
+        let mut response = Response { status: head.status, is_last: head.is_last, ..Response::default() };
         if method == "HEAD" || matches!(head.status, 204 | 304) {
             return Ok(response);
         }
@@ -92,19 +95,23 @@ impl Connection {
             (false, None) => {
                 self.stream.read_to_end(&mut response.body)?;
                 response.wire_bytes = wire(response.body.len());
+                response.is_last = true;
             }
         }
         Ok(response)
     }
 
     fn head(&mut self) -> io::Result<Head> {
-        let mut head = Head { status: word(&self.line()?, 1), ..Head::default() };
+        let line = self.line()?;
+        let is_last = line.starts_with("HTTP/1.0");
+        let mut head = Head { status: word(&line, 1), is_last, ..Head::default() };
         loop {
             let line = self.line()?.to_ascii_lowercase();
             match line.trim_end().split_once(':') {
                 None => return Ok(head),
                 Some(("content-length", value)) => head.length = value.trim().parse().ok(),
                 Some(("transfer-encoding", value)) => head.is_chunked = value.contains("chunked"),
+                Some(("connection", value)) => head.is_last = value.contains("close"),
                 Some(_) => {}
             }
         }

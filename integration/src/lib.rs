@@ -7,9 +7,13 @@
 
 pub mod accounts;
 pub mod agent;
+pub mod backend;
 pub mod client;
+pub mod component;
 pub mod load;
 pub mod metrics;
+pub mod mixed;
+pub mod runtime;
 pub mod server;
 pub mod span;
 pub mod stage;

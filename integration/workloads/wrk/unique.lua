@@ -1,4 +1,4 @@
--- A unique id in each path: thread and number. wrk -s unique.lua URL
+-- A unique id in each path: thread and number. wrk -s unique.lua URL [-- MILLISECONDS of pause before each request]
 local threads = 0
 
 function setup(thread)
@@ -6,8 +6,14 @@ function setup(thread)
 	threads = threads + 1
 end
 
-function init()
+function init(args)
 	number = 0
+	local pause = tonumber(args[1])
+	if pause then
+		delay = function()
+			return pause
+		end
+	end
 end
 
 function request()

@@ -197,9 +197,11 @@ impl Framer {
         if blank > 0 {
             return blank;
         }
-        let expected =
-            if self.side == Side::Requests { parse::Looks::Request } else { parse::Looks::Response };
-        if parse::looks(segment.bytes) != expected {
+        let is_expected = match self.side {
+            Side::Requests => parse::can_be_request(segment.bytes),
+            Side::Responses => parse::looks(segment.bytes) == parse::Looks::Response,
+        };
+        if !is_expected {
             self.state = State::Lost;
             sink.stray(self.side);
             return segment.bytes.len();

@@ -89,10 +89,13 @@ pub fn looks(bytes: &[u8]) -> Looks {
     {
         return Looks::Response;
     }
-    if looks_like_request(bytes) { Looks::Request } else { Looks::Neither }
+    if can_be_request(bytes) { Looks::Request } else { Looks::Neither }
 }
 
-fn looks_like_request(bytes: &[u8]) -> bool {
+/// Whether a message that begins with `bytes` can be a request. `H` alone can: Go reads the first byte of the next request
+/// apart from its rest, and HEAD begins like a response.
+#[must_use]
+pub fn can_be_request(bytes: &[u8]) -> bool {
     let token = bytes.iter().take_while(|byte| is_tchar(**byte)).count();
     match bytes.get(token..) {
         None | Some([]) => (1..=MAX_METHOD_BYTES).contains(&token),

@@ -193,6 +193,26 @@ fn every_split_gives_the_same_exchange() {
     }
 }
 
+/// Go's server waits for the next request with a read of one byte while the handler still writes.
+#[test]
+fn a_first_byte_that_is_read_apart_is_of_the_next_request() {
+    let head = b"HEAD /h HTTP/1.1\r\nHost: h\r\n\r\n".as_slice();
+    let bodiless = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n".as_slice();
+    for is_early in [false, true] {
+        let mut wire = Wire::new();
+        wire.rx(GET);
+        if is_early { wire.rx(&head[..1]).tx(OK) } else { wire.tx(OK).rx(&head[..1]) }
+            .rx(&head[1..])
+            .tx(bodiless)
+            .rx(GET)
+            .tx(OK);
+        let told: Vec<_> =
+            wire.told().iter().map(|one| (one.http.method.as_str().to_owned(), one.http.status)).collect();
+        assert_eq!(told, [("GET".into(), 200), ("HEAD".into(), 200), ("GET".into(), 200)], "{is_early}");
+        assert!(wire.counts().is_empty());
+    }
+}
+
 #[test]
 fn every_prefix_tells_nothing_that_is_not_there() {
     for end in 0..GET.len() {

@@ -1,0 +1,3 @@
+module ratatosk.test/server
+
+go 1.22

@@ -1,0 +1,30 @@
+//! `cargo xtask bench`: what the agent costs. Results and how to read them: docs/performance.md.
+
+mod app;
+mod cpu;
+mod figures;
+mod load;
+mod servers;
+
+/// Options of `bench`.
+#[derive(Debug, clap::Args)]
+pub struct Bench {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// A server with and without the agent: throughput, latency, CPU per request (as root)
+    App(app::App),
+}
+
+/// Measures and prints.
+///
+/// # Errors
+/// What could not be started or read.
+pub fn run(bench: &Bench) -> anyhow::Result<()> {
+    match &bench.what {
+        What::App(app) => app::run(app),
+    }
+}

@@ -1,6 +1,10 @@
 //! CPU time of processes and of the machine, in nanoseconds. Under QEMU's `-icount shift=0` one of them is one instruction.
 
 use anyhow::Context;
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeVal,
+};
 use std::{fs, time::Duration};
 
 /// Ticks of `/proc/stat` per second on every Linux that we know.
@@ -23,10 +27,18 @@ fn on_cpu_ns(schedstat: &str) -> Option<u64> {
 
 /// CPU time so far of children that were waited for.
 pub fn of_ended_children() -> anyhow::Result<u64> {
-    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN)?;
-    let micros = |time: nix::sys::time::TimeVal| {
-        u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or_default()
-    };
+    usage(UsageWho::RUSAGE_CHILDREN)
+}
+
+/// CPU time so far of this process.
+pub fn of_self() -> anyhow::Result<u64> {
+    usage(UsageWho::RUSAGE_SELF)
+}
+
+fn usage(who: UsageWho) -> anyhow::Result<u64> {
+    let usage = getrusage(who)?;
+    let micros =
+        |time: TimeVal| u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or_default();
     Ok((micros(usage.user_time()) + micros(usage.system_time())) * 1000)
 }
 

@@ -5,6 +5,7 @@ mod cpu;
 mod figures;
 mod load;
 mod servers;
+mod stream;
 
 /// Options of `bench`.
 #[derive(Debug, clap::Args)]
@@ -17,6 +18,8 @@ pub struct Bench {
 enum What {
     /// A server with and without the agent: throughput, latency, CPU per request (as root)
     App(app::App),
+    /// The way of records from the loader's server through gRPC to spans, on one core
+    Stream(stream::Stream),
 }
 
 /// Measures and prints.
@@ -26,5 +29,6 @@ enum What {
 pub fn run(bench: &Bench) -> anyhow::Result<()> {
     match &bench.what {
         What::App(app) => app::run(app),
+        What::Stream(stream) => stream::run(stream),
     }
 }

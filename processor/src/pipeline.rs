@@ -188,7 +188,7 @@ impl Pipeline {
             epoch: hello.epoch,
             boot_id: hello.boot_id.clone(),
             clock: clock_pair(hello.clock.as_ref()),
-            correlator: Correlator::new(self.key, hello.boot_id.clone()),
+            correlator: Correlator::new(self.key, &hello.boot_id),
         });
         Ok(())
     }

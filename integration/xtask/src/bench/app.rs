@@ -3,20 +3,21 @@
 use super::{
     cpu,
     figures::{Figure, per},
-    load::Load,
-    servers::{self, Kind, Server},
+    load::{Load, Stage},
+    probes::Probes,
+    servers::{Kind, Server},
 };
 use anyhow::{Context, ensure};
-use ratatosk_integration::{Agent, Options, stage};
+use ratatosk_integration::{Agent, Options};
 use std::{
-    fs,
-    path::PathBuf,
     process::Command,
     time::{Duration, Instant},
 };
 
 /// A guest that counts instructions takes this long for all rounds of a server, at most.
 const GUEST_LIMIT: Duration = Duration::from_secs(900);
+/// Load that warms up.
+const SECOND: Duration = Duration::from_secs(1);
 /// Until the server's first answers were told.
 const OBSERVED_WITHIN: Duration = Duration::from_secs(60);
 
@@ -41,6 +42,9 @@ pub struct App {
     /// One more setting of the agent, NAME=VALUE
     #[arg(long)]
     set: Vec<String>,
+    /// Count time and runs of every probe too, which costs a little itself (kernel.bpf_stats_enabled)
+    #[arg(long)]
+    probes: bool,
     /// Times are instructions: this is a guest
     #[arg(long, hide = true)]
     in_guest: bool,
@@ -102,6 +106,9 @@ fn in_guest(app: &App, kernel: &str) -> anyhow::Result<()> {
     for setting in &app.set {
         vm.args(["--set", setting]);
     }
+    if app.probes {
+        vm.arg("--probes");
+    }
     let status = vm.status()?;
     ensure!(status.success(), "the guest ended with {status}");
     Ok(())
@@ -125,31 +132,10 @@ impl Round {
     }
 }
 
-/// Programs and files of all rounds, in memory.
-struct Stage {
-    folder: tempfile::TempDir,
-    wrk: PathBuf,
-    script: PathBuf,
-}
-
-impl Stage {
-    fn new() -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("ratatosk-bench-").tempdir_in("/dev/shm")?;
-        fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-        let wrk = servers::in_memory(folder.path(), &servers::found("wrk")?)?;
-        let script = servers::in_memory(folder.path(), &stage::workload("bench/report.lua"))?;
-        Ok(Self { folder, wrk, script })
-    }
-
-    fn load(&self, app: &App, port: u16, seconds: u64) -> anyhow::Result<Load> {
-        Load::run(&self.wrk, &self.script, port, app.connections, Duration::from_secs(seconds))
-    }
-}
-
 fn measure(app: &App, kind: Kind) -> anyhow::Result<()> {
     let stage = Stage::new()?;
-    let server = Server::start(kind, stage.folder.path())?;
-    stage.load(app, server.port, 1)?;
+    let server = Server::start(kind, stage.folder())?;
+    stage.load(server.port, app.connections, SECOND)?;
     let (mut without, mut with) = (Vec::new(), Vec::new());
     let mut tier = String::new();
     for _ in 0..app.rounds {
@@ -157,7 +143,11 @@ fn measure(app: &App, kind: Kind) -> anyhow::Result<()> {
         let agent = agent(app, server.port)?;
         wait_until_observed(app, &stage, &server, &agent)?;
         tier = tier_of(&agent);
+        let probes = app.probes.then(Probes::begin).transpose()?;
         with.push(round(app, &stage, &server, Some(&agent))?);
+        if let Some(probes) = probes {
+            probes.print(&agent, with.last().map_or(1, |round| round.load.requests));
+        }
         agent.stop();
     }
     print(app, kind, &tier, &without, &with);
@@ -189,7 +179,7 @@ fn wait_until_observed(app: &App, stage: &Stage, server: &Server, agent: &Agent)
     let deadline = Instant::now() + OBSERVED_WITHIN;
     while told(agent) == 0.0 {
         ensure!(Instant::now() < deadline, "the agent tells no request");
-        stage.load(app, server.port, 1)?;
+        stage.load(server.port, app.connections, SECOND)?;
     }
     Ok(())
 }
@@ -205,7 +195,7 @@ fn round(app: &App, stage: &Stage, server: &Server, agent: Option<&Agent>) -> an
     let told_before = agent.map(told);
     let (before, client, idle, began) =
         (used(server, agent), cpu::of_ended_children()?, cpu::idle_ns()?, Instant::now());
-    let load = stage.load(app, server.port, app.seconds)?;
+    let load = stage.load(server.port, app.connections, Duration::from_secs(app.seconds))?;
     let (wall, idle) = (cpu::ns(began.elapsed()), cpu::idle_ns()? - idle);
     let (after, client) = (used(server, agent), cpu::of_ended_children()? - client);
     if let (Some(agent), Some(told_before)) = (agent, told_before) {

@@ -1,7 +1,45 @@
 //! One run of wrk against a server.
 
+use super::servers;
 use anyhow::{Context, ensure};
-use std::{path::Path, process::Command, time::Duration};
+use ratatosk_integration::stage;
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// Programs and files of all rounds, in memory.
+#[derive(Debug)]
+pub struct Stage {
+    folder: TempDir,
+    wrk: PathBuf,
+    script: PathBuf,
+}
+
+impl Stage {
+    /// Copies what the load needs.
+    pub fn new() -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("ratatosk-bench-").tempdir_in("/dev/shm")?;
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
+        let wrk = servers::in_memory(folder.path(), &servers::found("wrk")?)?;
+        let script = servers::in_memory(folder.path(), &stage::workload("bench/report.lua"))?;
+        Ok(Self { folder, wrk, script })
+    }
+
+    /// Where files of servers go.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// One run of wrk.
+    pub fn load(&self, port: u16, connections: u32, time: Duration) -> anyhow::Result<Load> {
+        Load::run(&self.wrk, &self.script, port, connections, time)
+    }
+}
 
 /// Requests on connections that are kept alive.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -22,13 +60,7 @@ pub struct Load {
 
 impl Load {
     /// Asks `http://127.0.0.1:port/r/bench` as fast as it is answered, over `connections`, from one thread.
-    pub fn run(
-        wrk: &Path,
-        script: &Path,
-        port: u16,
-        connections: u32,
-        time: Duration,
-    ) -> anyhow::Result<Self> {
+    fn run(wrk: &Path, script: &Path, port: u16, connections: u32, time: Duration) -> anyhow::Result<Self> {
         let mut command = Command::new(wrk);
         command.args([
             "-t",

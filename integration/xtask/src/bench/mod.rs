@@ -4,6 +4,8 @@ mod app;
 mod cpu;
 mod figures;
 mod load;
+mod memory;
+mod probes;
 mod servers;
 mod stream;
 
@@ -20,6 +22,8 @@ enum What {
     App(app::App),
     /// The way of records from the loader's server through gRPC to spans, on one core
     Stream(stream::Stream),
+    /// What the agent holds in memory under load (as root)
+    Memory(memory::Memory),
 }
 
 /// Measures and prints.
@@ -30,5 +34,6 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
     match &bench.what {
         What::App(app) => app::run(app),
         What::Stream(stream) => stream::run(stream),
+        What::Memory(memory) => memory::run(memory),
     }
 }

@@ -275,7 +275,7 @@ impl Pipeline {
 
     /// Exchanges become spans, which wait for the echo of the batch that completed them.
     fn collect(&mut self) {
-        let out = std::mem::take(&mut self.out);
+        let mut out = std::mem::take(&mut self.out);
         out.incomplete
             .iter()
             .filter(|(_, n)| *n > 0)
@@ -285,7 +285,7 @@ impl Pipeline {
             self.telemetry.dropped("reassemble", "resync", out.resyncs);
         }
         let Some(stream) = &self.stream else { return };
-        for exchange in out.exchanges {
+        for exchange in out.exchanges.drain(..) {
             if self.pending.len() >= MAX_PENDING_SPANS {
                 self.telemetry.spans_dropped("pending", "queue_full", 1);
                 continue;
@@ -293,6 +293,8 @@ impl Pipeline {
             let span = decorate(exchange, &stream.correlator, &mut self.discovery, &stream.clock);
             self.pending.push_back((self.last_batch, span));
         }
+        // its memory serves the next batch
+        self.out.exchanges = out.exchanges;
     }
 
     /// Batches up to `through` will not come again: their spans may leave.

@@ -115,7 +115,9 @@ impl Connections {
         let connection = self.connection(chunk, out);
         let placed = connection.push(chunk, out);
         out.resyncs += u64::from(placed == Placed::Resync);
-        self.end_if_drained(chunk.socket.cookie, out);
+        if connection.closing.is_some() {
+            self.end_if_drained(chunk.socket.cookie, out);
+        }
     }
 
     /// A direction ended: nothing follows `chunk.offset`.

@@ -17,7 +17,7 @@ mod tests;
 
 use super::{BoxedExporter, ExportError, Exporter};
 use crate::config::Config;
-use crate::model::{Span, SpanKind};
+use crate::model::{Service, Span, SpanKind};
 use crate::telemetry::Telemetry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -69,8 +69,12 @@ impl Store {
     fn record(&self, spans: &[Span], now: Instant) {
         let mut tables = self.lock();
         let mut overflow = [0_u64; 2];
+        let mut seen: Option<&Arc<Service>> = None;
         for span in spans {
-            tables.targets.saw(&span.service, now);
+            // spans of one service come in runs
+            if seen.replace(&span.service).is_none_or(|before| !Arc::ptr_eq(before, &span.service)) {
+                tables.targets.saw(&span.service, now);
+            }
             let (requests, overflow) = match (span.kind, &mut overflow) {
                 (SpanKind::Server, [server, _]) => (&mut tables.server, server),
                 (SpanKind::Client, [_, client]) => (&mut tables.client, client),

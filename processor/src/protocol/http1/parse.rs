@@ -6,6 +6,8 @@ use crate::{
     model::{Method, SpanId, TraceId, TraceParent},
     protocol::Reader,
 };
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
 
 /// Longest method token: the longest registered one has 17 letters.
 const MAX_METHOD_BYTES: usize = 32;
@@ -129,12 +131,15 @@ pub fn head_len(bytes: &[u8]) -> Option<usize> {
         [b'\r', b'\n', ..] => return Some(2),
         _ => {}
     }
-    memchr::memchr_iter(b'\n', bytes).find_map(|end| match bytes.get(end + 1..) {
-        Some([b'\n', ..]) => Some(end + 2),
-        Some([b'\r', b'\n', ..]) => Some(end + 3),
-        _ => None,
-    })
+    let usual = EMPTY_LINE.find(bytes).map(|at| at + 3);
+    // an end without carriage return may come first
+    let before = bytes.get(..usual.unwrap_or(bytes.len())).unwrap_or(bytes);
+    EMPTY_BARE_LINE.find(before).map(|at| at + 2).or(usual)
 }
+
+/// Made once: it costs as much as a search.
+static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n\r\n"));
+static EMPTY_BARE_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n\n"));
 
 /// The request line that begins `head`; `None` if it is not whole or none.
 #[must_use]
@@ -285,8 +290,11 @@ impl Fields {
 }
 
 fn decimal(digits: &[u8]) -> Option<u64> {
-    let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(digits).ok().filter(|_| valid)?.parse().ok()
+    let add = |number: u64, digit: &u8| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    };
+    if digits.is_empty() { None } else { digits.iter().try_fold(0, add) }
 }
 
 /// `version-traceid-parentid-flags`, lower-case hex (W3C Trace Context 3.2).

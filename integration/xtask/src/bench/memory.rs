@@ -40,9 +40,8 @@ pub fn run(memory: &Memory) -> anyhow::Result<()> {
         .with("OTEL_EBPF_TRACE_PRINTER", "disabled");
     let agent = Agent::start(&options);
     let load = std::thread::scope(|scope| {
-        let load = scope.spawn(|| {
-            stage.load(server.port, memory.connections, Duration::from_secs(memory.seconds + 2))
-        });
+        let load = scope
+            .spawn(|| stage.load(server.port, memory.connections, Duration::from_secs(memory.seconds + 2)));
         std::thread::sleep(Duration::from_secs(memory.seconds));
         let report = report(&agent);
         let load = load.join().ok().context("wrk's thread is gone")??;

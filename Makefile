@@ -21,9 +21,13 @@ test: ## Install what is missing and run every test
 	@scripts/setup --test
 	@scripts/test
 
-bench: ## Measure decoding and parsing of a recorded stream
-	@scripts/setup
+bench: ## Measure what the agent costs: records to spans, memory, a server's requests (as root)
+	@scripts/setup --test
+	@$(CARGO) build --release $(BINARIES)
 	@$(CARGO) bench -p ratatosk
+	@$(CARGO) xtask bench stream
+	@$(CARGO) xtask bench memory
+	@$(CARGO) xtask bench app
 
 fuzz: ## Fuzz every target for a minute each (FUZZ_SECONDS=600 make fuzz)
 	@scripts/setup

@@ -243,7 +243,7 @@ impl Pipeline {
             boot_id: hello.boot_id.clone(),
             hello: hello.clone(),
             clock: clock_pair(hello.clock.as_ref()),
-            correlator: Correlator::new(self.key, hello.boot_id.clone()),
+            correlator: Correlator::new(self.key, &hello.boot_id),
         });
         Ok(())
     }
@@ -341,7 +341,7 @@ impl Pipeline {
 
     /// Exchanges become spans, which wait for the echo of the batch that completed them.
     fn collect(&mut self) {
-        let out = std::mem::take(&mut self.out);
+        let mut out = std::mem::take(&mut self.out);
         out.incomplete
             .iter()
             .filter(|(_, n)| *n > 0)
@@ -353,7 +353,7 @@ impl Pipeline {
         out.left_out.iter().for_each(|(process, counts)| self.discovery.left_out(*process, counts));
         self.telemetry.unrecognized(out.unrecognized);
         let Some(stream) = &self.stream else { return };
-        for exchange in out.exchanges {
+        for exchange in out.exchanges.drain(..) {
             self.discovery.exchanged(exchange.process);
             if self.pending.len() >= MAX_PENDING_SPANS {
                 self.telemetry.spans_dropped("pending", "queue_full", 1);
@@ -364,6 +364,8 @@ impl Pipeline {
             self.pending.extend(span.map(|span| (self.last_batch, span)));
         }
         self.telemetry.decorated(self.decorator.take_counts());
+        // its memory serves the next batch
+        self.out.exchanges = out.exchanges;
     }
 
     /// Batches up to `through` will not come again: their spans may leave.

@@ -1,5 +1,6 @@
 //! Chores of the house: `cargo xtask <what>`.
 
+mod bench;
 mod pages;
 mod vm;
 
@@ -25,12 +26,15 @@ enum Chore {
     },
     /// Run a command on another kernel, in a QEMU guest (as root): cargo xtask vm --kernel 6.12 -- command
     Vm(vm::Vm),
+    /// Measure what the agent costs: cargo xtask bench app
+    Bench(bench::Bench),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
         Chore::Gen { check: true } => check(),
         Chore::Gen { check: false } => pages().iter().try_for_each(write),
+        Chore::Bench(bench) => bench::run(&bench),
         Chore::Vm(vm) => return exit_code(vm::run(&vm)),
     };
     match outcome {

@@ -20,8 +20,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-/// While records come: spans tolerate it, and a wake-up per record would cost more than all else.
-const DRAIN_EVERY: Duration = Duration::from_millis(10);
+/// While records come: spans tolerate it, and a wake-up per record would cost more than all else. A flood wakes us before,
+/// at the watermark.
+const DRAIN_EVERY: Duration = Duration::from_millis(20);
 /// While none come; the rings wake us at their watermark.
 const DRAIN_IDLE: Duration = Duration::from_millis(50);
 /// Heartbeat of the probes and tick of the stream.

@@ -73,12 +73,14 @@ struct Waiting {
     segments: VecDeque<Segment>,
     bytes: usize,
     records: u64,
+    /// Of the segment that left last.
+    last_bytes: usize,
 }
 
 impl Waiting {
     fn push(&mut self, record: &[u8], made_after_ns: u64, batch_bytes: usize) {
         if self.segments.back().is_none_or(|last| last.bytes.len() + record.len() > batch_bytes) {
-            self.segments.push_back(Segment { bytes: BytesMut::new(), records: 0, made_after_ns });
+            self.segments.push_back(Segment { bytes: self.room(batch_bytes), records: 0, made_after_ns });
         }
         if let Some(last) = self.segments.back_mut() {
             last.bytes.extend_from_slice(record);
@@ -88,8 +90,14 @@ impl Waiting {
         }
     }
 
+    /// For as much as the last batch had: load changes slowly, and a buffer that grows copies what it holds each time.
+    fn room(&self, batch_bytes: usize) -> BytesMut {
+        BytesMut::with_capacity(self.last_bytes.min(batch_bytes))
+    }
+
     fn pop(&mut self) -> Option<Segment> {
         let segment = self.segments.pop_front()?;
+        self.last_bytes = segment.bytes.len();
         self.bytes -= segment.bytes.len();
         self.records -= u64::from(segment.records);
         Some(segment)

@@ -26,21 +26,28 @@ pub struct Context {
 /// Makes ids.
 #[derive(Clone, Debug)]
 pub struct Correlator {
-    key: IdKey,
-    boot_id: String,
+    /// Of spans and of traces, as far as all of a boot share it.
+    span: SipHasher24,
+    trace: SipHasher24,
 }
 
 impl Correlator {
     /// Ids of the boot `boot_id`, under `key`.
     #[must_use]
-    pub const fn new(key: IdKey, boot_id: String) -> Self {
-        Self { key, boot_id }
+    pub fn new(key: IdKey, boot_id: &str) -> Self {
+        let begun = |label: &[u8]| {
+            let mut hasher = SipHasher24::new_with_key(&key);
+            hasher.write(label);
+            hasher.write(boot_id.as_bytes());
+            hasher
+        };
+        Self { span: begun(b"span"), trace: begun(b"trace") }
     }
 
     /// The context of `exchange`: its caller's trace, or a new one.
     #[must_use]
     pub fn context(&self, exchange: &Exchange) -> Context {
-        let span_id = SpanId(head(self.hash(exchange, b"span")));
+        let span_id = SpanId(head(hash(self.span, exchange)));
         match exchange.http.parent {
             Some(parent) => Context {
                 trace_id: parent.trace_id,
@@ -49,28 +56,30 @@ impl Correlator {
                 flags: parent.flags,
             },
             None => {
-                let trace_id = TraceId(self.hash(exchange, b"trace"));
+                let trace_id = TraceId(hash(self.trace, exchange));
                 Context { trace_id, span_id, parent_id: None, flags: SAMPLED }
             }
         }
     }
+}
 
-    /// Never all zero: that would be no id.
-    fn hash(&self, exchange: &Exchange, label: &[u8]) -> [u8; 16] {
-        let mut hasher = SipHasher24::new_with_key(&self.key);
-        hasher.write(label);
-        hasher.write(self.boot_id.as_bytes());
-        hasher.write_u64(exchange.socket.cookie);
-        hasher.write_u64(exchange.request_offset);
-        hasher.write_u8(u8::from(exchange.role == Role::Client));
-        let mut bytes = hasher.finish128().as_bytes();
-        if let [first, ..] = &mut bytes
-            && *first == 0
-        {
-            *first = 1;
-        }
-        bytes
+/// Never all zero: that would be no id.
+fn hash(mut hasher: SipHasher24, exchange: &Exchange) -> [u8; 16] {
+    // one write: each costs as much as eight bytes
+    let mut name = [0; 17];
+    let (cookie, rest) = name.split_at_mut(8);
+    let (offset, role) = rest.split_at_mut(8);
+    cookie.copy_from_slice(&exchange.socket.cookie.to_ne_bytes());
+    offset.copy_from_slice(&exchange.request_offset.to_ne_bytes());
+    role.copy_from_slice(&[u8::from(exchange.role == Role::Client)]);
+    hasher.write(&name);
+    let mut bytes = hasher.finish128().as_bytes();
+    if let [first, ..] = &mut bytes
+        && *first == 0
+    {
+        *first = 1;
     }
+    bytes
 }
 
 fn head(bytes: [u8; 16]) -> [u8; 8] {

@@ -133,10 +133,12 @@ impl Connections {
             }
             placed
         });
-        let after = connection.session.kept_bytes();
+        let (after, is_closing) = (connection.session.kept_bytes(), connection.closing.is_some());
         self.head_bytes = (self.head_bytes + after).saturating_sub(before);
         out.resyncs += u64::from(placed == Placed::Resync);
-        self.end_if_drained(chunk.socket.cookie, out);
+        if is_closing {
+            self.end_if_drained(chunk.socket.cookie, out);
+        }
     }
 
     /// A direction ended: nothing follows `chunk.offset`.

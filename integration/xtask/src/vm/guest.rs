@@ -134,7 +134,9 @@ fn qemu(vm: &Vm, kernel: &Kernel, folder: &Path) -> anyhow::Result<Command> {
     let memory = format!("memory-backend-memfd,id=memory,size={},share=on", vm.memory);
     let cpus = if vm.icount { 1 } else { vm.cpus }.to_string();
     let mut qemu = Command::new("qemu-system-x86_64");
-    qemu.args(["-nodefaults", "-no-user-config", "-nographic", "-no-reboot", "-cpu", "max"]);
+    // a string instruction counts once per turn: without these two, copies move words, not bytes
+    let cpu = if vm.icount { "max,-erms,-fsrm" } else { "max" };
+    qemu.args(["-nodefaults", "-no-user-config", "-nographic", "-no-reboot", "-cpu", cpu]);
     qemu.args(["-machine", "q35,memory-backend=memory", "-object", &memory, "-m", &vm.memory, "-smp", &cpus]);
     // threads that translate at the same time as the kernel patches its text make it panic (seen with QEMU 7.2)
     qemu.args(["-accel", "tcg,thread=single"]);

@@ -17,7 +17,7 @@ mod table;
 use super::{BoxedExporter, ExportError, Exporter, Parts};
 use crate::config::Config;
 use crate::config::otlp::{Exemplars, Exponential};
-use crate::model::{Span, SpanKind};
+use crate::model::{Service, Span, SpanKind};
 use crate::telemetry::Telemetry;
 pub(super) use exemplar::Exemplar;
 pub(super) use exponential::ExponentialHistogram;
@@ -95,9 +95,13 @@ impl Store {
     pub(super) fn record(&self, spans: &[Span], now: Instant) {
         let mut tables = self.lock();
         let (mut overflow, mut recorded) = ([0_u64; 2], 0);
+        let mut seen: Option<&Arc<Service>> = None;
         for span in spans.iter().filter(|span| span.signals.metrics) {
             recorded += 1;
-            tables.targets.saw(&span.service, now);
+            // spans of one service come in runs
+            if seen.replace(&span.service).is_none_or(|before| !Arc::ptr_eq(before, &span.service)) {
+                tables.targets.saw(&span.service, now);
+            }
             let (requests, overflow) = match (span.kind, &mut overflow) {
                 (SpanKind::Server, [server, _]) => (&mut tables.server, server),
                 (SpanKind::Client, [_, client]) => (&mut tables.client, client),

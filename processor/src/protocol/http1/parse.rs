@@ -6,7 +6,8 @@ use crate::{
     model::{Method, RawQuery, SpanId, TraceId, TraceParent},
     protocol::Reader,
 };
-use std::borrow::Cow;
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
 
 /// Longest method token: the longest registered one has 17 letters.
 const MAX_METHOD_BYTES: usize = 32;
@@ -136,14 +137,20 @@ fn split_version(line: &[u8]) -> Option<(&[u8], (u8, u8))> {
 /// Bytes of the head that begins `bytes`, its empty line included; `None` if it is not whole.
 #[must_use]
 pub fn head_len(bytes: &[u8]) -> Option<usize> {
-    let mut reader = Reader::new(bytes);
-    while let Some(line) = reader.line() {
-        if line.is_empty() {
-            return Some(bytes.len() - reader.rest().len());
-        }
+    match bytes {
+        [b'\n', ..] => return Some(1),
+        [b'\r', b'\n', ..] => return Some(2),
+        _ => {}
     }
-    None
+    let usual = EMPTY_LINE.find(bytes).map(|at| at + 3);
+    // an end without carriage return may come first
+    let before = bytes.get(..usual.unwrap_or(bytes.len())).unwrap_or(bytes);
+    EMPTY_BARE_LINE.find(before).map(|at| at + 2).or(usual)
 }
+
+/// Made once: it costs as much as a search.
+static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n\r\n"));
+static EMPTY_BARE_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n\n"));
 
 /// The request line that begins `head`; `None` if it is not whole or none.
 #[must_use]
@@ -218,13 +225,13 @@ fn absolute_form(target: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn text(bytes: &[u8], max_bytes: usize) -> Box<str> {
-    match String::from_utf8_lossy(bytes) {
-        Cow::Borrowed(text) => text.get(..floor_boundary(text, max_bytes)).unwrap_or(text).into(),
-        Cow::Owned(mut text) => {
-            text.truncate(floor_boundary(&text, max_bytes));
-            text.into()
-        }
+    // a third of the price of looking for what is to be replaced
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return text.get(..floor_boundary(text, max_bytes)).unwrap_or(text).into();
     }
+    let mut text = String::from_utf8_lossy(bytes).into_owned();
+    text.truncate(floor_boundary(&text, max_bytes));
+    text.into()
 }
 
 fn floor_boundary(text: &str, max_bytes: usize) -> usize {
@@ -251,48 +258,71 @@ pub fn status_line(head: &[u8]) -> Option<(StatusLine, Reader<'_>)> {
 /// Reads the whole lines that are left. A field that is folded over several is one (RFC 9112 5.2); where its last line is
 /// not whole, it says nothing.
 #[must_use]
-pub fn fields(mut reader: Reader<'_>) -> Fields {
-    let mut fields = Fields::default();
-    while let Some(line) = reader.line().filter(|line| !line.is_empty()) {
-        let Some(folded) = folded_lines(&mut reader) else { break };
-        let joined = if folded.is_empty() { Cow::Borrowed(line) } else { join(line, &folded).into() };
-        let mut parts = Reader::new(&joined);
-        if let Some(name) = parts.until(b':') {
-            fields.take(name, parts.rest().trim_ascii());
+pub fn fields(reader: Reader<'_>) -> Fields {
+    let bytes = reader.rest();
+    let (mut fields, mut field, mut line) = (Fields::default(), 0, 0);
+    for end in memchr::memchr_iter(b'\n', bytes) {
+        if matches!(bytes.get(line..end), Some([] | [b'\r'])) {
+            break;
+        }
+        let is_one_line = line == field;
+        line = end + 1;
+        if matches!(bytes.get(line), Some(b' ' | b'\t')) {
+            continue; // folded: the next line belongs to this field
+        }
+        let whole = bytes.get(field..end).unwrap_or_default();
+        field = line;
+        if is_one_line {
+            fields.take(whole);
+        } else {
+            fields.take(&joined(whole));
         }
     }
     fields
 }
 
-/// The lines that continue the one before; `None` if the last of them is not whole.
-fn folded_lines<'a>(reader: &mut Reader<'a>) -> Option<Vec<&'a [u8]>> {
-    let mut lines = Vec::new();
-    while reader.rest().first().is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
-        lines.push(reader.line()?);
-    }
-    Some(lines)
+/// One line of several: each fold is a blank.
+fn joined(lines: &[u8]) -> Vec<u8> {
+    let lines: Vec<&[u8]> = lines.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).collect();
+    lines.join(b" ".as_slice())
 }
 
-/// One line of several: each fold is a blank.
-fn join(first: &[u8], folded: &[&[u8]]) -> Vec<u8> {
-    let parts = folded.iter().flat_map(|line| [b" ".as_slice(), line.trim_ascii()]);
-    std::iter::once(first.trim_ascii_end()).chain(parts).flatten().copied().collect()
+/// The value of the field called `name`, if `line` is it. Looks at no byte behind the name: most fields are none of ours.
+fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (head, rest) = line.split_at_checked(name.len())?;
+    let value = rest.strip_prefix(b":")?;
+    head.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
 }
 
 impl Fields {
-    fn take(&mut self, name: &[u8], value: &[u8]) {
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => self.host = Some(text(value, MAX_HOST_BYTES)),
-            6 if name.eq_ignore_ascii_case(b"expect") => {
-                self.expects_continue = value.eq_ignore_ascii_case(b"100-continue");
+    fn take(&mut self, line: &[u8]) {
+        match line.first().map(u8::to_ascii_lowercase) {
+            Some(b'h') => {
+                if let Some(value) = value_of(line, b"host") {
+                    self.host = Some(text(value, MAX_HOST_BYTES));
+                }
             }
-            11 if name.eq_ignore_ascii_case(b"traceparent") => self.take_traceparent(value),
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.take_content_length(value),
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
-                self.is_chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
+            Some(b'c') => {
+                if let Some(value) = value_of(line, b"content-length") {
+                    self.take_content_length(value);
+                }
             }
+            Some(b'e') => {
+                if let Some(value) = value_of(line, b"expect") {
+                    self.expects_continue = value.eq_ignore_ascii_case(b"100-continue");
+                }
+            }
+            Some(b't') => self.take_t(line),
             _ => {}
+        }
+    }
+
+    fn take_t(&mut self, line: &[u8]) {
+        if let Some(value) = value_of(line, b"traceparent") {
+            self.take_traceparent(value);
+        } else if let Some(value) = value_of(line, b"transfer-encoding") {
+            let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
+            self.is_chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
         }
     }
 
@@ -313,8 +343,11 @@ impl Fields {
 }
 
 fn decimal(digits: &[u8]) -> Option<u64> {
-    let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(digits).ok().filter(|_| valid)?.parse().ok()
+    let add = |number: u64, digit: &u8| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    };
+    if digits.is_empty() { None } else { digits.iter().try_fold(0, add) }
 }
 
 /// `version-traceid-parentid-flags`, lower-case hex (W3C Trace Context 3.2).

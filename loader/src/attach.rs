@@ -1,6 +1,7 @@
 //! Loads and attaches every probe family, and asks them over loopback whether they see what they should.
 
 use crate::kernel::{KernelError, MappedKernel, boottime_ns};
+use crate::policy::{Policy, Rule};
 use crate::server::kernel::Kernel;
 use ratatosk_abi::{ChunkRecord, RecordKind, Records, TargetState};
 use ratatosk_bpf::{LoadOptions, SharedMaps, probes};
@@ -34,6 +35,9 @@ pub enum AttachError {
     /// A tier that does not exist was asked for.
     #[error("RATATOSK_TIER={0:?} is no tier: give one of {known}", known = tier_names())]
     UnknownTier(String),
+    /// The tier that was asked for may not be used.
+    #[error("RATATOSK_TIER={0:?} is not permitted by the policy, which says {1}")]
+    DeniedTier(String, String),
     /// The shared memory could not be set up.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -76,16 +80,16 @@ pub struct Attached {
     pub lost: usize,
 }
 
-/// Loads, maps and attaches, and takes the first tier that passes its self-test; or `forced`, or nothing.
+/// Loads, maps and attaches, and takes the first permitted tier that passes its self-test; or `forced`, or nothing.
 ///
 /// # Errors
 /// [`AttachError`].
-pub fn attach(options: &LoadOptions, forced: Option<&str>) -> Result<Attached, AttachError> {
+pub fn attach(options: &LoadOptions, forced: Option<&str>, policy: &Policy) -> Result<Attached, AttachError> {
     if !Path::new(KERNEL_BTF).exists() {
         return Err(AttachError::NoBtf);
     }
     libbpf_rs::set_print(Some((libbpf_rs::PrintLevel::Debug, log_libbpf)));
-    let tiers = tiers(forced)?;
+    let tiers = tiers(forced, policy)?;
     let mut maps = SharedMaps::default();
     let mut families = Vec::new();
     for family in probes::ALWAYS {
@@ -100,7 +104,9 @@ pub fn attach(options: &LoadOptions, forced: Option<&str>) -> Result<Attached, A
         match started {
             Ok((loaded, lost)) => {
                 families.push(loaded);
-                let tiers = report(tier.name(), &reasons, forced);
+                let mut tiers = report(tier.name(), &reasons, forced);
+                let denied = tiers.iter_mut().filter(|tier| !policy.permits_family(&tier.name));
+                denied.for_each(|tier| tier.reason = "the policy does not permit it".to_owned());
                 return Ok(Attached { families, kernel, tier, tiers, lost });
             }
             Err(reason) => reasons.push((tier.name(), reason.to_string())),
@@ -129,14 +135,18 @@ fn report(chosen: &str, failed: &[(&str, String)], forced: Option<&str>) -> Vec<
     probes::TIERS.iter().map(judged).collect()
 }
 
-fn tiers(forced: Option<&str>) -> Result<Vec<&'static dyn probes::Family>, AttachError> {
-    let tiers: Vec<_> =
+fn tiers(forced: Option<&str>, policy: &Policy) -> Result<Vec<&'static dyn probes::Family>, AttachError> {
+    let asked: Vec<_> =
         probes::TIERS.into_iter().filter(|tier| forced.is_none_or(|name| name == tier.name())).collect();
-    if tiers.is_empty() {
-        Err(AttachError::UnknownTier(forced.unwrap_or_default().to_owned()))
-    } else {
-        Ok(tiers)
+    let name = || forced.unwrap_or_default().to_owned();
+    if asked.is_empty() {
+        return Err(AttachError::UnknownTier(name()));
     }
+    let tiers: Vec<_> = asked.into_iter().filter(|tier| policy.permits_family(tier.name())).collect();
+    if tiers.is_empty() {
+        return Err(AttachError::DeniedTier(name(), policy.rule(Rule::Families).unwrap_or_default()));
+    }
+    Ok(tiers)
 }
 
 fn tier_names() -> String {

@@ -9,6 +9,7 @@ mod print;
 mod prometheus;
 
 use crate::config::Config;
+use crate::discover::sdk::Tells;
 use crate::exit::Exit;
 use crate::model::Span;
 use crate::telemetry::Telemetry;
@@ -21,6 +22,11 @@ pub trait Exporter {
 
     /// Takes a batch. Must not block for long: the pipeline waits, and the loader's queue is what fills.
     fn export(&mut self, spans: &[Span]);
+
+    /// What it tells: spans of services that export the same themselves are kept from it.
+    fn tells(&self) -> Tells {
+        Tells::Everything
+    }
 
     /// Nobody reads what it writes any more (the reader of a pipe ended): there is no use in going on.
     fn is_closed(&self) -> bool {

@@ -42,6 +42,7 @@ pub(crate) fn client_span() -> Span {
         namespace: "shop".to_owned(),
         instance_id: "host:43".to_owned(),
         language: "python".to_owned(),
+        ..Service::default()
     });
     span.http.method = "_OTHER";
     span.http.method_original = Some("BREW".into());

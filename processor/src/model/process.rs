@@ -20,4 +20,24 @@ pub struct Service {
     pub instance_id: String,
     /// `telemetry.sdk.language`, empty while nobody looked.
     pub language: String,
+    /// Other resource attributes that the process declares by `OTEL_RESOURCE_ATTRIBUTES`, each key once.
+    pub attributes: Vec<(String, String)>,
+    /// What it was seen to export itself.
+    pub own: Signals,
+}
+
+/// Signals that a process exports by an SDK of its own.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Signals {
+    pub traces: bool,
+    pub metrics: bool,
+}
+
+impl Signals {
+    /// Those of both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self { traces: self.traces || other.traces, metrics: self.metrics || other.metrics }
+    }
 }

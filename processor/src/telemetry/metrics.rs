@@ -94,6 +94,16 @@ const SPANS_DROPPED: Metric = counter(
     &["exporter", "reason"],
     "Spans that an exporter could not deliver.",
 );
+const SPANS_EXCLUDED: Metric = counter(
+    "ratatosk_spans_excluded_total",
+    &["exporter"],
+    "Spans kept from an exporter because their service tells the same by an SDK of its own.",
+);
+const DENIED: Metric = counter(
+    "ratatosk_policy_denied_total",
+    &["reason"],
+    "Requests of the processor that the loader's policy denied; each is a warning in the log.",
+);
 const SERIES_OVERFLOW: Metric = counter(
     "ratatosk_series_overflow_total",
     &["metric"],
@@ -200,6 +210,11 @@ impl Telemetry {
         self.add(&SPANS_DROPPED, [exporter, reason], n);
     }
 
+    /// Spans kept from an exporter, as their service tells them itself.
+    pub fn spans_excluded(&self, exporter: &'static str, n: u64) {
+        self.add(&SPANS_EXCLUDED, [exporter, ""], n);
+    }
+
     /// `n` observations of `metric` went to its overflow series.
     pub fn series_overflow(&self, metric: &'static str, n: u64) {
         self.add(&SERIES_OVERFLOW, [metric, ""], n);
@@ -257,6 +272,7 @@ fn write<'a>(out: &mut String, metric: &Metric, samples: impl IntoIterator<Item 
 
 fn render_loader(out: &mut String, status: &v1::Status) {
     write(out, &PRODUCED, produced_by_name(status).into_iter().map(|(kind, n)| (vec![kind], n)));
+    write(out, &DENIED, by_reason(&status.denied).into_iter().map(|(reason, n)| (vec![reason], n)));
     let missing = by_reason(&status.payload_missing);
     write(out, &PAYLOAD_MISSING, missing.into_iter().map(|(reason, n)| (vec![reason], n)));
     for (metric, value) in [
@@ -308,7 +324,7 @@ fn render_dropped(out: &mut String, inner: &Inner) {
 }
 
 fn render_own(out: &mut String, own: &Own) {
-    for metric in [&INCOMPLETE, &ENDED, &SPANS_EXPORTED, &SPANS_DROPPED, &SERIES_OVERFLOW] {
+    for metric in [&INCOMPLETE, &ENDED, &SPANS_EXPORTED, &SPANS_DROPPED, &SPANS_EXCLUDED, &SERIES_OVERFLOW] {
         let samples = own.iter().filter(|((name, _), _)| *name == metric.name);
         write(out, metric, samples.map(|((_, values), n)| (values.to_vec(), *n)));
     }

@@ -17,6 +17,7 @@ mod tests;
 
 use super::{BoxedExporter, ExportError, Exporter};
 use crate::config::Config;
+use crate::discover::sdk::Tells;
 use crate::model::{Span, SpanKind};
 use crate::telemetry::Telemetry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,6 +40,10 @@ struct Prometheus {
 impl Exporter for Prometheus {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn tells(&self) -> Tells {
+        Tells::Metrics
     }
 
     fn export(&mut self, spans: &[Span]) {

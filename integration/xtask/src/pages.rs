@@ -51,12 +51,14 @@ fn exposition() -> String {
         dropped: one(),
         kernel_dropped: one(),
         payload_missing: one(),
+        denied: one(),
         ..Status::default()
     });
     telemetry.incomplete(Incomplete::Gap, 0);
     telemetry.ended_by(EndedBy::Turn, 0);
     telemetry.spans_exported("exporter", 0);
     telemetry.spans_dropped("exporter", "reason", 0);
+    telemetry.spans_excluded("exporter", 0);
     telemetry.series_overflow("metric", 0);
     let mut text = String::new();
     telemetry.render(&mut text);

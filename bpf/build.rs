@@ -4,7 +4,7 @@ use libbpf_cargo::SkeletonBuilder;
 use std::{env, path::PathBuf};
 
 /// One folder each under `src/probes`.
-const FAMILIES: [&str; 3] = ["inet", "process", "socket"];
+const FAMILIES: [&str; 4] = ["inet", "inet_session", "process", "socket"];
 
 fn main() -> anyhow::Result<()> {
     let out = PathBuf::from(env::var("OUT_DIR")?);

@@ -48,6 +48,7 @@ enum counter_slot {
 	COUNTER_ORIGINAL_BYTES = 7,
 	COUNTER_SOCKET_CALLS = 8,	/* calls of observed tasks that moved bytes */
 	COUNTER_POLICY_DENIED = 9,	/* calls of observed tasks that the policy forbids to look at */
+	COUNTER_NESTED_CALL = 10,	/* calls that began inside another one of the same task */
 	COUNTER_MISSING = 16,		/* + enum missing_reason: calls whose payload was not read */
 	COUNTER_SLOTS = 32,
 };

@@ -101,6 +101,7 @@ pub mod counter {
     pub const ORIGINAL_BYTES: usize = 7;
     pub const SOCKET_CALLS: usize = 8;
     pub const POLICY_DENIED: usize = 9;
+    pub const NESTED_CALL: usize = 10;
     /// First of the slots by [`crate::Missing`].
     pub const MISSING: usize = 16;
     pub const SLOTS: usize = 32;

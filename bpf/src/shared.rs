@@ -18,6 +18,8 @@ pub struct LoadOptions {
     pub pid_max: u32,
     /// Possible CPUs.
     pub cpus: u32,
+    /// Connections whose turns are remembered by cookie: for [`crate::probes::inet_session`], else 0.
+    pub conns_by_cookie: u32,
     /// What may be observed at all.
     pub policy: Policy,
 }
@@ -46,6 +48,7 @@ impl LoadOptions {
             "control_ring" => Some(self.control_ring_bytes),
             "target_by_tgid" => Some(self.target_pages()),
             "counters" => Some(self.cpus),
+            "conn_by_cookie" => Some(self.conns_by_cookie.max(1)),
             _ => None,
         }
     }

@@ -9,6 +9,7 @@ const OPTIONS: LoadOptions = LoadOptions {
     call_bytes: 512,
     pid_max: 32_768,
     cpus: 2,
+    conns_by_cookie: 0,
     policy: Policy { uids: None, cgroups: None },
 };
 

@@ -157,6 +157,13 @@ impl Agent {
         }
     }
 
+    /// The family that carries payload.
+    #[must_use]
+    pub fn tier(&self) -> String {
+        let line = self.log_line("ready: tier=");
+        line.split_whitespace().find_map(|word| word.strip_prefix("tier=")).unwrap_or_default().to_owned()
+    }
+
     /// Waits for a line of stderr that contains `text`.
     pub fn wait_for_log(&self, text: &str) {
         let _ = self.log_line(text);
@@ -258,7 +265,9 @@ impl Agent {
         let left: Vec<_> =
             descendants.into_iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect();
         assert!(left.is_empty(), "processes are left: {left:?}");
-        assert!(!self.directory.path().join("run").exists(), "the socket's directory is left");
+        for name in ["run", "run-processor"] {
+            assert!(!self.directory.path().join(name).exists(), "the directory {name} of a socket is left");
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
-    net::{Ipv4Addr, TcpStream},
+    net::{IpAddr, Ipv4Addr, TcpStream},
     time::Duration,
 };
 
@@ -52,7 +52,12 @@ pub fn request(method: &str, path: &str, bytes: usize) -> String {
 impl Connection {
     /// Connects to a port on loopback.
     pub fn open(port: u16) -> io::Result<Self> {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        Self::open_at(Ipv4Addr::LOCALHOST.into(), port)
+    }
+
+    /// Connects to a port of an address.
+    pub fn open_at(address: IpAddr, port: u16) -> io::Result<Self> {
+        let stream = TcpStream::connect((address, port))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Self { stream: BufReader::with_capacity(64 * 1024, stream) })

@@ -5,8 +5,10 @@
 
 #![allow(clippy::missing_panics_doc, reason = "test helpers panic with what they wanted")]
 
+pub mod accounts;
 pub mod agent;
 pub mod client;
+pub mod load;
 pub mod metrics;
 pub mod server;
 pub mod span;

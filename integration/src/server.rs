@@ -28,7 +28,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// nginx with two workers: `/r/` 200, `/gone/` 404, `/error/` 503 (a 500 of nginx would end the connection), `/empty/` 204,
+    /// nginx with two workers: `/r/` 200, `/gone/` 404, `/error/` 503, `/fail/` 500 (which
+    /// ends the connection), `/moved/` 301, `/empty/` 204,
     /// `/file/` by sendfile, `/put/` by `WebDAV`.
     #[must_use]
     pub fn nginx() -> Self {
@@ -160,7 +161,10 @@ http {{
     keepalive_timeout 300;
     server {{
         listen 127.0.0.1:{port} backlog=1024;
+        listen [::1]:{port} backlog=1024;
         root {path}/root;
+        location /moved/ {{ return 301 /r/moved; }}
+        location /fail/ {{ return 500; }}
         location /r/ {{ return 200 "hello $request_uri and some more, to be a little longer\n"; }}
         location /gone/ {{ return 404; }}
         location /error/ {{ return 503; }}

@@ -1,19 +1,26 @@
 //! Loads and attaches every probe family, and asks them over loopback whether they see what they should.
 
-use crate::kernel::{KernelError, MappedKernel, boottime_ns};
+use crate::kernel::{KernelError, MappedKernel, boottime_ns, preemption::may_preempt};
 use crate::policy::{Policy, Rule};
 use crate::server::kernel::Kernel;
 use ratatosk_abi::{ChunkRecord, RecordKind, Records, TargetState};
-use ratatosk_bpf::{LoadOptions, SharedMaps, probes};
+use ratatosk_bpf::{
+    LoadOptions, SharedMaps,
+    probes::{self, Family as _, inet_session::InetSession},
+};
 use ratatosk_proto::v1::{Tier, TierState};
 use std::{
     io::{self, Read, Write},
     net::{TcpListener, TcpStream},
+    os::fd::AsRawFd,
     path::Path,
 };
 
 /// Types of the running kernel: CO-RE finds its fields by them.
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Connections that kprobe programs remember, 100 bytes each. Forgetting one widens one copy, and its close is not told.
+const CONNS_BY_COOKIE: u32 = 16_384;
 
 /// Why no probe is at work.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +85,8 @@ pub struct Attached {
     pub tiers: Vec<Tier>,
     /// Calls of the self-test that it lost, and said so.
     pub lost: usize,
+    /// Records that self-tests took out of the rings.
+    pub tested: u64,
 }
 
 /// Loads, maps and attaches, and takes the first permitted tier that passes its self-test; or `forced`, or nothing.
@@ -90,6 +99,7 @@ pub fn attach(options: &LoadOptions, forced: Option<&str>, policy: &Policy) -> R
     }
     libbpf_rs::set_print(Some((libbpf_rs::PrintLevel::Debug, log_libbpf)));
     let tiers = tiers(forced, policy)?;
+    let options = &with_connections(options, &tiers);
     let mut maps = SharedMaps::default();
     let mut families = Vec::new();
     for family in probes::ALWAYS {
@@ -97,17 +107,17 @@ pub fn attach(options: &LoadOptions, forced: Option<&str>, policy: &Policy) -> R
         families.push(started.map_err(|reason| AttachError::Family { family: family.name(), reason })?);
     }
     let mut kernel = MappedKernel::new(&maps, options)?;
-    let mut reasons = Vec::new();
-    for tier in tiers {
-        let started =
-            start(tier, options, &mut maps).and_then(|loaded| Ok((loaded, self_test(&mut kernel)?)));
+    let (mut reasons, mut tested) = (Vec::new(), 0);
+    for tier in tiers.iter().copied() {
+        let started = start(tier, options, &mut maps)
+            .and_then(|loaded| Ok((loaded, self_test(&mut kernel, &mut tested)?)));
         match started {
             Ok((loaded, lost)) => {
                 families.push(loaded);
-                let mut tiers = report(tier.name(), &reasons, forced);
-                let denied = tiers.iter_mut().filter(|tier| !policy.permits_family(&tier.name));
+                let mut report = report(tier.name(), &reasons, &tiers, forced);
+                let denied = report.iter_mut().filter(|tier| !policy.permits_family(&tier.name));
                 denied.for_each(|tier| tier.reason = "the policy does not permit it".to_owned());
-                return Ok(Attached { families, kernel, tier, tiers, lost });
+                return Ok(Attached { families, kernel, tier, tiers: report, lost, tested });
             }
             Err(reason) => reasons.push((tier.name(), reason.to_string())),
         }
@@ -116,18 +126,26 @@ pub fn attach(options: &LoadOptions, forced: Option<&str>, policy: &Policy) -> R
     Err(AttachError::NoTier(reasons.join("; ")))
 }
 
-/// Every tier with what became of it, once `chosen` is at work.
-fn report(chosen: &str, failed: &[(&str, String)], forced: Option<&str>) -> Vec<Tier> {
-    let not_tried = forced.map_or_else(
-        || format!("{chosen} is better and is at work"),
-        |name| format!("RATATOSK_TIER={name} was set"),
-    );
+type Tiers = Vec<&'static dyn probes::Family>;
+
+/// Why [`preferred`] leaves kprobe sessions out.
+const NO_SESSIONS: &str = "it is of use only where the kernel preempts, and keeps every return of a session";
+
+/// Every tier with what became of it, once `chosen` of `tried` is at work.
+fn report(chosen: &str, failed: &[(&str, String)], tried: &Tiers, forced: Option<&str>) -> Vec<Tier> {
+    let not_tried = |name: &str| match forced {
+        Some(forced) => format!("RATATOSK_TIER={forced} was set"),
+        None if tried.iter().any(|tier| tier.name() == name) => {
+            format!("{chosen} is better here and is at work")
+        }
+        None => NO_SESSIONS.to_owned(),
+    };
     let judged = |tier: &&dyn probes::Family| {
         let failure = failed.iter().find(|(name, _)| *name == tier.name());
         let (state, reason) = match failure {
             Some((_, reason)) => (TierState::Failed, reason.clone()),
             None if tier.name() == chosen => (TierState::AtWork, String::new()),
-            None => (TierState::NotTried, not_tried.clone()),
+            None => (TierState::NotTried, not_tried(tier.name())),
         };
         let lacks = tier.lacks().iter().map(|what| (*what).to_owned()).collect();
         Tier { name: tier.name().to_owned(), state: state.into(), reason, lacks }
@@ -135,18 +153,36 @@ fn report(chosen: &str, failed: &[(&str, String)], forced: Option<&str>) -> Vec<
     probes::TIERS.iter().map(judged).collect()
 }
 
-fn tiers(forced: Option<&str>, policy: &Policy) -> Result<Vec<&'static dyn probes::Family>, AttachError> {
-    let asked: Vec<_> =
-        probes::TIERS.into_iter().filter(|tier| forced.is_none_or(|name| name == tier.name())).collect();
-    let name = || forced.unwrap_or_default().to_owned();
-    if asked.is_empty() {
-        return Err(AttachError::UnknownTier(name()));
-    }
-    let tiers: Vec<_> = asked.into_iter().filter(|tier| policy.permits_family(tier.name())).collect();
+/// In the order in which they are tried.
+fn tiers(forced: Option<&str>, policy: &Policy) -> Result<Tiers, AttachError> {
+    let mut tiers = asked(forced)?;
+    tiers.retain(|tier| policy.permits_family(tier.name()));
     if tiers.is_empty() {
-        return Err(AttachError::DeniedTier(name(), policy.rule(Rule::Families).unwrap_or_default()));
+        let (name, rule) = (forced.unwrap_or_default(), policy.rule(Rule::Families));
+        return Err(AttachError::DeniedTier(name.to_owned(), rule.unwrap_or_default()));
     }
     Ok(tiers)
+}
+
+fn asked(forced: Option<&str>) -> Result<Tiers, AttachError> {
+    let Some(name) = forced else { return Ok(preferred(may_preempt(), InetSession::keeps_every_return())) };
+    let forced = probes::TIERS.into_iter().find(|tier| tier.name() == name);
+    forced.map(|tier| vec![tier]).ok_or_else(|| AttachError::UnknownTier(name.to_owned()))
+}
+
+/// Kprobe sessions cost more than the others, so they come first only where the others would miss calls, and are left out
+/// where they themselves would.
+fn preferred(preempts: bool, sessions_keep_every_return: bool) -> Tiers {
+    let (mut sessions, others): (Tiers, Tiers) =
+        probes::TIERS.into_iter().partition(|tier| tier.name() == InetSession.name());
+    sessions.retain(|_| preempts && sessions_keep_every_return);
+    sessions.into_iter().chain(others).collect()
+}
+
+/// The table of connections by cookie takes memory only where it is used.
+fn with_connections(options: &LoadOptions, tiers: &Tiers) -> LoadOptions {
+    let is_used = tiers.iter().any(|tier| tier.name() == InetSession.name());
+    LoadOptions { conns_by_cookie: if is_used { CONNS_BY_COOKIE } else { 0 }, ..options.clone() }
 }
 
 fn tier_names() -> String {
@@ -163,6 +199,19 @@ fn start(
     Ok(loaded)
 }
 
+/// Calls that the programs of `families` missed since they were loaded; `None` if the kernel does not tell.
+#[must_use]
+pub fn misses(families: &[Box<dyn probes::Loaded>]) -> Option<u64> {
+    let programs = families.iter().flat_map(|family| family.programs());
+    programs.map(|program| recursion_misses(program.as_raw_fd())).sum()
+}
+
+/// `recursion_misses` of a program, from the fdinfo of its fd: that needs no bpf(2).
+fn recursion_misses(program: i32) -> Option<u64> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{program}")).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?.trim().parse().ok()
+}
+
 /// The verifier's words are for us, not for whoever starts the agent: an error says it in one line.
 fn log_libbpf(_level: libbpf_rs::PrintLevel, text: String) {
     tracing::debug!(text = text.trim_end(), "libbpf");
@@ -177,15 +226,19 @@ const TEST_CALLS: usize = 8;
 ///
 /// # Errors
 /// [`TierError::Loopback`], [`TierError::SelfTest`].
-fn self_test(kernel: &mut MappedKernel) -> Result<usize, TierError> {
+fn self_test(kernel: &mut MappedKernel, tested: &mut u64) -> Result<usize, TierError> {
     let tgid = std::process::id();
     kernel.beat(boottime_ns());
     kernel.set_target(tgid, TargetState::Observed);
     let moved = cross_loopback().map_err(TierError::Loopback);
     kernel.set_target(tgid, TargetState::Own);
     moved?;
-    let mut seen = 0;
-    kernel.drain(&mut |_| {}, &mut |bytes| seen += usize::from(is_test_record(bytes, tgid)));
+    let (mut seen, mut control, mut data) = (0, 0, 0);
+    kernel.drain(&mut |_| control += 1, &mut |bytes| {
+        data += 1;
+        seen += usize::from(is_test_record(bytes, tgid));
+    });
+    *tested += control + data;
     kernel.beat(0);
     let calls = 2 * TEST_CALLS;
     if seen == calls { Ok(calls - seen) } else { Err(TierError::SelfTest { calls, seen }) }
@@ -226,29 +279,45 @@ mod tests {
     fn states(
         chosen: &str,
         failed: &[(&str, String)],
+        tried: &Tiers,
         forced: Option<&str>,
     ) -> Vec<(String, TierState, String)> {
-        let tiers = report(chosen, failed, forced).into_iter();
+        let tiers = report(chosen, failed, tried, forced).into_iter();
         tiers.map(|tier| (tier.name.clone(), tier.state(), tier.reason)).collect()
     }
 
     #[test]
     fn every_tier_says_why_it_is_not_at_work() {
-        let [best, second] = probes::TIERS.map(probes::Family::name);
+        let [best, second, session] = probes::TIERS.map(probes::Family::name);
         let told = |name: &str, state, reason: &str| (name.to_owned(), state, reason.to_owned());
-        let better = format!("{best} is better and is at work");
+        let (plain, all) = (preferred(false, true), preferred(true, true));
+        let better = |chosen: &str| format!("{chosen} is better here and is at work");
         assert_eq!(
-            states(best, &[], None),
-            [told(best, TierState::AtWork, ""), told(second, TierState::NotTried, &better)]
+            states(best, &[], &plain, None),
+            [
+                told(best, TierState::AtWork, ""),
+                told(second, TierState::NotTried, &better(best)),
+                told(session, TierState::NotTried, NO_SESSIONS),
+            ]
         );
         assert_eq!(
-            states(second, &[(best, "loading: no".to_owned())], None),
-            [told(best, TierState::Failed, "loading: no"), told(second, TierState::AtWork, "")]
+            states(second, &[(best, "loading: no".to_owned())], &plain, None),
+            [
+                told(best, TierState::Failed, "loading: no"),
+                told(second, TierState::AtWork, ""),
+                told(session, TierState::NotTried, NO_SESSIONS),
+            ]
         );
-        let forced = format!("RATATOSK_TIER={second} was set");
-        assert_eq!(
-            states(second, &[], Some(second)),
-            [told(best, TierState::NotTried, &forced), told(second, TierState::AtWork, "")]
-        );
+        let forced = format!("RATATOSK_TIER={session} was set");
+        for (tried, forced_by, reason) in [(all, None, better(session)), (plain, Some(session), forced)] {
+            assert_eq!(
+                states(session, &[], &tried, forced_by),
+                [
+                    told(best, TierState::NotTried, &reason),
+                    told(second, TierState::NotTried, &reason),
+                    told(session, TierState::AtWork, ""),
+                ]
+            );
+        }
     }
 }

@@ -22,7 +22,8 @@ Exit codes:
 Variables:
   RATATOSK_SOCKET   path of the unix socket
   RATATOSK_POLICY   file that bounds what may be observed
-  RATATOSK_LOG      error, warn, info (default), debug";
+  RATATOSK_LOG      error, warn, info (default), debug
+  NOTIFY_SOCKET     systemd's, told READY=1 once a tier is at work and connections are taken";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -47,6 +48,16 @@ pub struct ShowPolicy {
     pub file: Option<PathBuf>,
 }
 
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
 /// Options of `run`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Run {
@@ -68,7 +79,10 @@ pub struct Run {
     /// Bytes captured of later calls of a turn
     #[arg(long, env = "RATATOSK_CALL_BYTES", default_value_t = 512, value_parser = clap::value_parser!(u32).range(0..=16_384), value_name = "BYTES")]
     pub call_bytes: u32,
-    /// Probe family that carries payload, instead of the first that passes its self-test: socket or inet
+    /// How the log on stderr looks
+    #[arg(long, env = "RATATOSK_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+    /// Probe family that carries payload, instead of the first that passes its self-test: socket, inet or inet_session
     #[arg(long, env = "RATATOSK_TIER", value_name = "TIER")]
     pub tier: Option<String>,
     /// Size of the ring that records wait in, a power of two

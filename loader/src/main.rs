@@ -2,7 +2,7 @@
 
 use clap::{Parser, error::ErrorKind};
 use ratatosk_loader::{
-    cli::{Cli, Command, Run, ShowPolicy},
+    cli::{Cli, Command, LogFormat, Run, ShowPolicy},
     error::{EXIT_USAGE, LoaderError},
     policy::{self, Policy},
     process::attacher,
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Run) -> ExitCode {
-    log_to_stderr();
+    log_to_stderr(options.log_format);
     match attacher::run(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
@@ -56,8 +56,12 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-fn log_to_stderr() {
+fn log_to_stderr(format: LogFormat) {
     let filter = EnvFilter::try_from_env("RATATOSK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(colour).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
 }

@@ -1,132 +1,17 @@
 //! The probes of family `socket`, by real calls on loopback: what each call's record says. Needs root and a kernel
 //! with BTF; else it says so and counts as skipped.
 
-use ratatosk_abi::{ChunkRecord, ConnRecord, Direction, Missing, Record, RecordKind, Records, TargetState};
+mod support;
+
+use ratatosk_abi::{Direction, Missing, RecordKind, TargetState};
 use ratatosk_bpf::{LoadOptions, Policy};
-use ratatosk_loader::{
-    attach::{Attached, attach},
-    kernel::boottime_ns,
-    server::kernel::Kernel,
-};
+use ratatosk_loader::{kernel::boottime_ns, server::kernel::Kernel};
 use std::{
     io::{IoSlice, IoSliceMut, Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
+    net::{Shutdown, TcpListener},
     os::fd::AsRawFd,
-    sync::{Mutex, MutexGuard},
 };
-
-const OPTIONS: LoadOptions = LoadOptions {
-    data_ring_bytes: 1 << 20,
-    control_ring_bytes: 1 << 20,
-    turn_bytes: 1024,
-    call_bytes: 512,
-    pid_max: 4 << 20,
-    cpus: 64,
-    policy: Policy { uids: None, cgroups: None },
-};
-
-/// One test at a time: they all observe this process.
-static ONE: Mutex<()> = Mutex::new(());
-
-struct Probes {
-    attached: Attached,
-    _one: MutexGuard<'static, ()>,
-}
-
-/// A chunk of this process, with its payload.
-#[derive(Debug)]
-struct Seen {
-    fixed: ChunkRecord,
-    payload: Vec<u8>,
-}
-
-impl Seen {
-    fn is(&self, direction: Direction, port: u16) -> bool {
-        self.fixed.direction == direction as u8 && self.fixed.sock.local_port == port
-    }
-}
-
-impl Probes {
-    /// `None` where they can't run, said out loud.
-    fn start() -> Option<Self> {
-        Self::start_with(&OPTIONS)
-    }
-
-    fn start_with(options: &LoadOptions) -> Option<Self> {
-        let one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !nix::unistd::geteuid().is_root() {
-            println!("skipped: loading BPF programs needs root");
-            return None;
-        }
-        let mut attached =
-            attach(options, std::env::var("RATATOSK_TIER").ok().as_deref(), &Default::default())
-                .expect("probes attach");
-        attached.kernel.beat(boottime_ns());
-        attached.kernel.set_target(std::process::id(), TargetState::Observed);
-        Some(Self { attached, _one: one })
-    }
-
-    /// The tier reads payload through the registers of the system call.
-    fn is_by_registers(&self) -> bool {
-        self.attached.tier.name() == "socket"
-    }
-
-    fn drain(&mut self) -> (Vec<ConnRecord>, Vec<Seen>) {
-        let (mut conns, mut chunks) = (Vec::new(), Vec::new());
-        let me = std::process::id();
-        self.attached.kernel.drain(
-            &mut |bytes| {
-                each(bytes, |record| {
-                    if is_conn(record) {
-                        conns.push(record.fixed().expect("whole"))
-                    }
-                })
-            },
-            &mut |bytes| {
-                each(bytes, |record| {
-                    let fixed: ChunkRecord = record.fixed().expect("whole");
-                    if fixed.hdr.tgid == me {
-                        chunks.push(Seen { fixed, payload: record.payload().to_vec() });
-                    }
-                });
-            },
-        );
-        (conns, chunks)
-    }
-
-    fn chunks(&mut self) -> Vec<Seen> {
-        self.drain().1
-    }
-}
-
-impl Drop for Probes {
-    fn drop(&mut self) {
-        self.attached.kernel.set_target(std::process::id(), TargetState::Unknown);
-    }
-}
-
-fn each(bytes: &[u8], mut f: impl FnMut(&Record<'_>)) {
-    for record in Records::new(bytes) {
-        f(&record.expect("well formed"));
-    }
-}
-
-fn is_conn(record: &Record<'_>) -> bool {
-    [RecordKind::Listen, RecordKind::Connect, RecordKind::Close]
-        .iter()
-        .any(|k| *k as u16 == record.header.kind)
-}
-
-fn pair(address: &str) -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind((address, 0)).expect("loopback");
-    let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
-    let (server, _) = listener.accept().expect("accepts");
-    (client, server)
-}
-
-fn port(stream: &TcpStream) -> u16 {
-    stream.local_addr().expect("bound").port()
-}
+use support::{OPTIONS, Probes, each, pair, port};
 
 #[test]
 fn plain_calls_are_seen_with_their_bytes_on_both_families() {

@@ -257,11 +257,36 @@ fn send_requests(pipeline: &mut Pipeline, requests: &mpsc::Sender<ProcessorMessa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{config::Selection, discover::Matcher, telemetry::Telemetry};
+    use tokio::{net::UnixListener, time};
 
-    #[test]
-    fn waits_double_up_to_a_second() {
-        let mut backoff = Backoff::default();
-        let waits: Vec<u128> = (0..7).map(|_| backoff.next_wait().as_millis()).collect();
-        assert_eq!(waits, [50, 100, 200, 400, 800, 1000, 1000]);
+    /// When a processor that waits since 0 comes to a loader that listens from `listens_at` on, in milliseconds of a clock
+    /// that stands still while anybody works.
+    async fn comes_at(listens_at: u64) -> u128 {
+        let directory = tempfile::tempdir().expect("directory");
+        let socket = directory.path().join("agent.sock");
+        let began = time::Instant::now();
+        let matcher = Matcher::new(Selection::default()).expect("nothing selected");
+        let mut pipeline = Pipeline::new(matcher, [7; 16], Vec::new(), Telemetry::new());
+        let loader = async {
+            time::sleep(Duration::from_millis(listens_at)).await;
+            let listener = UnixListener::bind(&socket).expect("a socket");
+            let _peer = listener.accept().await.expect("a peer");
+            began.elapsed().as_millis()
+        };
+        let (_desk, mut questions) = crate::explain::desk();
+        tokio::select! {
+            at = loader => at,
+            ended = run(&socket, &mut pipeline, None, &mut questions, std::future::pending()) => panic!("{ended:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loader_is_looked_for_after_50_ms_doubling_to_a_second() {
+        let attempts = [50, 150, 350, 750, 1_550, 2_550, 3_550];
+        for pair in attempts.windows(2) {
+            let [before, next] = pair else { continue };
+            assert_eq!(comes_at(before + 1).await, u128::from(*next));
+        }
     }
 }

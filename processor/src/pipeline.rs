@@ -377,6 +377,7 @@ impl Pipeline {
         if out.resyncs > 0 {
             self.telemetry.dropped("reassemble", "resync", out.resyncs);
         }
+        out.left_out.iter().for_each(|(process, counts)| self.discovery.left_out(*process, counts));
         let Some(stream) = &self.stream else { return };
         let unnamed = std::mem::take(&mut self.unnamed);
         for exchange in unnamed.into_iter().chain(out.exchanges) {

@@ -4,7 +4,9 @@ mod stream;
 
 use ratatosk::{
     discover::sdk::{Exclusion, Tells},
+    explain::{Question, Report},
     export::Exporter,
+    health::Readiness,
     model::Span,
     pipeline::{MAX_PENDING_SPANS, StreamError},
 };
@@ -339,4 +341,43 @@ fn a_denial_is_counted_and_the_stream_goes_on() {
     bench.send(LoaderMessage { kind: Some(Kind::Status(v1::Status { denied, ..v1::Status::default() })) });
     assert_eq!(bench.counter("ratatosk_policy_denied_total{reason=\"executable\"}"), 1);
     assert_eq!(bench.counter("ratatosk_processes{state=\"denied\",reason=\"policy\"}"), 1);
+}
+
+fn explained(bench: &Bench) -> Report {
+    let (question, mut answer) = Question::new(None, 0, 10);
+    bench.pipeline.answer(question);
+    answer.try_recv().expect("answered at once")
+}
+
+#[test]
+fn what_was_told_and_left_out_of_a_process_is_explained() {
+    let (mut bench, mut whole, mut broken) = (observing(), Wire::new(5, SERVER), Wire::new(6, SERVER));
+    let silent = explained(&bench).processes.remove(0);
+    assert_eq!((silent.state.as_str(), silent.calls), ("no_traffic", 0));
+    bench.send(batch(2, 0, &Records::at(10).exchange(&mut whole, "/a").exchange(&mut whole, "/b")));
+    // the request began before us, and the connection of another one ends without a response
+    let mut cut = Wire::new(7, SERVER);
+    let broken = Records::at(20).response(&mut broken).request(&mut cut, "/c").conn(RecordKind::Close, &cut);
+    bench.send(batch(3, 0, &broken));
+    bench.send(tick(5_000, 3));
+    let report = explained(&bench);
+    let process = &report.processes[0];
+    assert_eq!((process.state.as_str(), process.detail.as_str()), ("observed", "BEYLA_OPEN_PORT=8080"));
+    assert_eq!((process.calls, process.exchanges), (6, 3));
+    let left_out: Vec<_> = process.left_out.iter().map(|(reason, n)| (reason.as_str(), *n)).collect();
+    assert_eq!(left_out, [("no_request", 1), ("no_response", 1)]);
+}
+
+#[test]
+fn it_is_ready_when_a_loader_with_a_tier_has_announced_everybody() {
+    let mut bench = Bench::connected(by_port(8080));
+    assert_eq!(bench.pipeline.health().readiness(), Readiness::NoTier);
+    let LoaderMessage { kind: Some(Kind::Hello(hello)) } = hello(2) else { unreachable!("it is a hello") };
+    let hello = Kind::Hello(ratatosk_proto::v1::Hello { tier: "inet".into(), ..hello });
+    bench.send(LoaderMessage { kind: Some(hello) });
+    assert_eq!(bench.pipeline.health().readiness(), Readiness::NoSnapshot);
+    bench.send(batch(1, 0, &snapshot()));
+    assert_eq!(bench.pipeline.health().readiness(), Readiness::Ready { tier: "inet".into() });
+    bench.pipeline.disconnected("killed");
+    assert!(!bench.pipeline.health().readiness().is_ready());
 }

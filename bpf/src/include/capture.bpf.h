@@ -41,7 +41,7 @@ static __always_inline void find_offset(struct call *call, struct conn_state *co
 	struct tcp_sock *tp = NULL;
 
 	if (call->sk->sk_protocol == IPPROTO_TCP)
-		tp = bpf_skc_to_tcp_sock(call->sk);
+		tp = tcp_of(call->sk);
 	call->source = SOURCE_MPTCP;
 	if (!tp) {
 		own_offset(call, conn);
@@ -231,7 +231,7 @@ static __always_inline bool is_told(struct sock *sk, int ret, __u8 direction)
 /* NULL, counted, if there is no memory for 40 bytes: as lost as by a full ring. */
 static __always_inline struct conn_state *begin_call(struct call *call)
 {
-	struct conn_state *conn = bpf_sk_storage_get(&conn_by_sock, call->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	struct conn_state *conn = conn_of(call->sk);
 
 	if (!conn) {
 		count(COUNTER_DATA_RING_FULL);

@@ -89,11 +89,15 @@ struct conn_state {
 	__u8 pad[2];
 };
 
+/*
+ * The same, for kprobe programs, which can't have it in the socket: by cookie, the least used forgotten. One entry unless
+ * such programs carry the payload.
+ */
 struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u64);
 	__type(value, struct conn_state);
-} conn_by_sock SEC(".maps");
+} conn_by_cookie SEC(".maps");
 
 #endif

@@ -5,6 +5,11 @@
 
 #include "target.bpf.h"
 #include <bpf/bpf_endian.h>
+#ifdef CARRIER_KPROBE
+#include "carrier_kprobe.bpf.h"
+#else
+#include "carrier_trace.bpf.h"
+#endif
 
 static __always_inline bool is_inet(struct sock *sk)
 {
@@ -28,7 +33,7 @@ static __always_inline void fill_addresses(struct socket_id *id, struct sock *sk
 
 static __always_inline void fill_socket(struct socket_id *id, struct sock *sk, __u8 source, __u8 offset_kind)
 {
-	id->cookie = bpf_get_socket_cookie(sk);
+	id->cookie = cookie_of(sk);
 	id->netns = sk->__sk_common.skc_net.net->ns.inum;
 	id->family = sk->__sk_common.skc_family;
 	id->local_port = sk->__sk_common.skc_num;

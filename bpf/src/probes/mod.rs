@@ -1,6 +1,7 @@
 //! One folder per probe family; [`ALWAYS`] and [`TIERS`] are the register.
 
 pub mod inet;
+pub mod inet_session;
 pub mod process;
 pub mod socket;
 
@@ -48,7 +49,7 @@ pub trait Loaded: fmt::Debug {
 pub const ALWAYS: [&dyn Family; 1] = [&process::Process];
 
 /// Families that carry payload, the best first: one of them is at work.
-pub const TIERS: [&dyn Family; 2] = [&socket::Socket, &inet::Inet];
+pub const TIERS: [&dyn Family; 3] = [&socket::Socket, &inet::Inet, &inet_session::InetSession];
 
 /// A loaded skeleton without iterators.
 struct LoadedSkeleton<S>(S);
@@ -69,9 +70,11 @@ impl<S: Skel<'static>> Loaded for LoadedSkeleton<S> {
     }
 }
 
+/// Without those that this kernel has no function for: they were not loaded.
 fn programs_of(object: &Object) -> Vec<BorrowedFd<'_>> {
+    let loaded = object.progs().filter(libbpf_rs::ProgramImpl::autoload);
     // SAFETY: the fds belong to `object`, which is borrowed for as long.
-    object.progs().map(|program| unsafe { BorrowedFd::borrow_raw(program.as_fd().as_raw_fd()) }).collect()
+    loaded.map(|program| unsafe { BorrowedFd::borrow_raw(program.as_fd().as_raw_fd()) }).collect()
 }
 
 /// Opens a skeleton that includes `payload.bpf.h` and `policy.bpf.h`, sets their constants, and loads it.
@@ -93,7 +96,7 @@ macro_rules! load_payload_family {
         let loaded = open.load()?;
         maps.adopt(loaded.object())?;
         maps.freeze_policy(&options.policy)?;
-        Ok(Box::new(super::LoadedSkeleton(loaded)))
+        loaded
     }};
 }
 use load_payload_family;

@@ -1,6 +1,7 @@
 //! What the probes share with user space, mapped: rings, target states, ports, decisions, counters, heartbeat.
 
 pub mod mapping;
+pub mod preemption;
 mod rings;
 
 pub use rings::Rings;
@@ -31,6 +32,9 @@ pub enum KernelError {
     #[error("mapping the rings: {0}")]
     Rings(libbpf_rs::Error),
 }
+
+/// A heartbeat later than that silences the probes (`HEARTBEAT_LATE_NS` in target.bpf.h).
+const BEAT_LATE_NS: u64 = 5_000_000_000;
 
 /// Everything that `server` needs of the kernel, without any capability and without bpf(2).
 #[derive(Debug)]
@@ -88,6 +92,13 @@ impl MappedKernel {
                 self.exe_words(slot)
             })
             .find(|words| is_free(words) || holds(words, decision))
+    }
+
+    /// `server` gave the probes their heartbeat within [`BEAT_LATE_NS`].
+    #[must_use]
+    pub fn is_beating(&self) -> bool {
+        let last = self.words.words().first().map_or(0, |word| word.load(Ordering::Relaxed));
+        boottime_ns() <= last.saturating_add(BEAT_LATE_NS)
     }
 
     /// How many processes are observed now.

@@ -4,8 +4,8 @@
 //! It is single-threaded, speaks with its own children only, and looks into no byte of a file.
 
 use crate::{
-    attach::{Attached, attach},
-    cli::Run,
+    attach::{Attached, attach, misses},
+    cli::{LogFormat, Run},
     error::LoaderError,
     kernel::MappedKernel,
     policy::{Policy, Rule},
@@ -34,6 +34,7 @@ use nix::{
     unistd::{ForkResult, Pid, fork, geteuid, getpid},
 };
 use ratatosk_bpf::{LoadOptions, probes};
+use sd_notify::NotifyState;
 use std::{
     io::Read,
     os::fd::{AsFd, AsRawFd, OwnedFd},
@@ -64,8 +65,10 @@ pub fn run(options: &Run) -> Result<(), LoaderError> {
     let socket = socket::listen(&options.socket, options.processor_gid)?;
     let policy = announced(Policy::load(options.policy.as_deref())?);
     let load = load_options(options, &policy)?;
-    let Attached { families, kernel, tier, tiers, lost } = attach(&load, options.tier.as_deref(), &policy)?;
+    let Attached { families, kernel, tier, tiers, lost, tested } =
+        attach(&load, options.tier.as_deref(), &policy)?;
     let ledger = LedgerPage::map_shared().map_err(|e| step("mapping the counters", e))?;
+    Ledger::over(ledger).book_tested(tested);
     let signals = block_signals().map_err(|e| step("taking signals", e))?;
     process::no_new_privileges().map_err(|e| step("setting no_new_privs", e))?;
     caps::keep_only(&caps::OF_ATTACHER)?;
@@ -86,6 +89,7 @@ pub fn run(options: &Run) -> Result<(), LoaderError> {
         examiners: Examiners::default(),
         misses_read: Instant::now(),
         is_blind: false,
+        has_watchdog: sd_notify::watchdog_enabled().is_some(),
         lost: Some(lost),
     };
     let child = attacher.fork_server()?;
@@ -151,6 +155,7 @@ fn load_options(options: &Run, policy: &Policy) -> Result<LoadOptions, LoaderErr
         call_bytes: width(Rule::CallBytes, options.call_bytes, policy.call_bytes),
         pid_max,
         cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
+        conns_by_cookie: 0,
         policy: policy.in_kernel(),
     })
 }
@@ -197,6 +202,8 @@ struct Attacher<'a> {
     misses_read: Instant,
     /// It was said that misses can't be read.
     is_blind: bool,
+    /// systemd wants to hear that we live.
+    has_watchdog: bool,
     /// Calls that the self-test lost; taken when it is told.
     lost: Option<usize>,
 }
@@ -260,6 +267,7 @@ impl Attacher<'_> {
         loop {
             self.wait_for_work(&child, signals)?;
             if is_asked_to_end(signals) {
+                notify(&[NotifyState::Stopping]);
                 self.socket.unlink();
                 return end(&child);
             }
@@ -339,9 +347,8 @@ impl Attacher<'_> {
     fn book_misses(&mut self) {
         if self.misses_read.elapsed() >= MISSES_TICK {
             self.misses_read = Instant::now();
-            let programs = self.families.iter().flat_map(|family| family.programs());
-            let misses: Option<u64> = programs.map(|program| recursion_misses(program.as_raw_fd())).sum();
-            match misses {
+            self.feed_watchdog();
+            match misses(&self.families) {
                 Some(misses) => Ledger::over(self.ledger).book_reentrancy(misses),
                 None if !self.is_blind => {
                     warn!("The kernel does not tell how many calls the probes missed");
@@ -356,7 +363,20 @@ impl Attacher<'_> {
     fn tell_ready(&mut self) {
         if let Some(lost) = self.lost.take() {
             let targets = self.kernel.as_ref().map_or(0, MappedKernel::observed);
-            eprintln!("ready: tier={} targets={targets} lost={lost}", self.tier.name());
+            let tier = self.tier.name();
+            match self.options.log_format {
+                LogFormat::Text => eprintln!("ready: tier={tier} targets={targets} lost={lost}"),
+                LogFormat::Json => info!(tier, targets, lost, "ready"),
+            }
+            let status = format!("tier {tier} is at work");
+            notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
+        }
+    }
+
+    /// Every second, but only while the probes' heartbeat goes on: `server` keeps it, so one that hangs is noticed as well.
+    fn feed_watchdog(&mut self) {
+        if self.has_watchdog && self.kernel.as_ref().is_some_and(MappedKernel::is_beating) {
+            notify(&[NotifyState::Watchdog]);
         }
     }
 
@@ -383,12 +403,6 @@ impl Attacher<'_> {
     }
 }
 
-/// `recursion_misses` of a program, from the fdinfo of its fd: that needs no bpf(2).
-fn recursion_misses(program: i32) -> Option<u64> {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{program}")).ok()?;
-    info.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?.trim().parse().ok()
-}
-
 fn run_iterator(link: &libbpf_rs::Link) -> std::io::Result<()> {
     let mut iter = libbpf_rs::Iter::new(link).map_err(std::io::Error::other)?;
     iter.read_to_end(&mut Vec::new()).map(drop)
@@ -404,6 +418,13 @@ fn described(request: &Request) -> Box<Reply> {
         }
     }
     reply
+}
+
+/// Tells systemd, if it started us. It may be gone, which is no reason to stop.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd could not be told");
+    }
 }
 
 /// A server that is gone needs no answer.

@@ -149,15 +149,21 @@ impl<K: Kernel> Hub<K> {
         let Some(record) = whole(bytes) else {
             return discard_malformed(&self.ledger);
         };
-        self.enqueue(record.header.kind, bytes);
+        self.ledger.produce(record.header.kind);
+        self.enqueue(bytes);
         if let Some(kind) = RecordKind::from_raw(record.header.kind) {
             self.learn(kind, &record);
         }
     }
 
+    /// Queues a control record that the loader made.
+    pub(super) fn tell(&mut self, kind: RecordKind, bytes: &[u8]) {
+        self.ledger.make(kind as u16);
+        self.enqueue(bytes);
+    }
+
     /// Queues a control record; past the bound everything queued gives way to a snapshot.
-    pub(super) fn enqueue(&mut self, kind: u16, bytes: &[u8]) {
-        self.ledger.produce(kind);
+    fn enqueue(&mut self, bytes: &[u8]) {
         if self.collapsed {
             return self.ledger.discard(DropReason::Collapsed, 1);
         }

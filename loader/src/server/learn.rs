@@ -31,7 +31,7 @@ impl<K: Kernel> Hub<K> {
 
     fn learn_process(&mut self, kind: RecordKind, record: &ProcessRecord) {
         let Ok(learned) = self.processes.learn(record, kind == RecordKind::Exec) else {
-            self.ledger.produce(RecordKind::ProcessInfo as u16);
+            self.ledger.make(RecordKind::ProcessInfo as u16);
             return self.ledger.discard(DropReason::ProcessTableFull, 1);
         };
         let Some(handle) = learned.new_handle else { return };
@@ -93,6 +93,6 @@ impl<K: Kernel> Hub<K> {
         let Some(info) = &process.info else { return };
         let state = self.kernel.target(process.tgid());
         let bytes = announce::process_info(process, info, state, self.kernel.now());
-        self.enqueue(RecordKind::ProcessInfo as u16, &bytes);
+        self.tell(RecordKind::ProcessInfo, &bytes);
     }
 }

@@ -7,6 +7,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use ratatosk_proto::v1::{Dropped, Produced};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Slots for kinds; a kind beyond counts in slot 0, which no kind has.
 const KIND_SLOTS: usize = 64;
@@ -54,6 +55,10 @@ pub struct LedgerPage {
     server_restarts: AtomicU64,
     control_collapsed: AtomicU64,
     reentrancy: AtomicU64,
+    made: AtomicU64,
+    tested: AtomicU64,
+    streams: AtomicU64,
+    since_unix_ns: AtomicU64,
 }
 
 impl LedgerPage {
@@ -67,6 +72,10 @@ impl LedgerPage {
             server_restarts: AtomicU64::new(0),
             control_collapsed: AtomicU64::new(0),
             reentrancy: AtomicU64::new(0),
+            made: AtomicU64::new(0),
+            tested: AtomicU64::new(0),
+            streams: AtomicU64::new(0),
+            since_unix_ns: AtomicU64::new(0),
         }
     }
 
@@ -80,7 +89,10 @@ impl LedgerPage {
         // SAFETY: a new anonymous mapping at an address of the kernel's choice overlaps nothing.
         let page = unsafe { mmap_anonymous(None, len, access, MapFlags::MAP_SHARED) }?;
         // SAFETY: page-aligned, as long as `Self`, all zero which is a valid `Self`, only atomics, and never unmapped.
-        Ok(unsafe { page.cast::<Self>().as_ref() })
+        let page = unsafe { page.cast::<Self>().as_ref() };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        page.since_unix_ns.store(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        Ok(page)
     }
 }
 
@@ -107,6 +119,17 @@ impl Ledger {
     #[must_use]
     pub fn in_process() -> Self {
         Self::over(Box::leak(Box::default()))
+    }
+
+    /// A record of this kind was made by the loader, and not by a probe.
+    pub fn make(&self, kind: u16) {
+        self.page.made.fetch_add(1, Relaxed);
+        self.produce(kind);
+    }
+
+    /// The self-test took so many records out of the rings.
+    pub fn book_tested(&self, records: u64) {
+        self.page.tested.store(records, Relaxed);
     }
 
     /// A record of this kind came to be.
@@ -176,6 +199,35 @@ impl Ledger {
     #[must_use]
     pub fn reentrancy(&self) -> u64 {
         load(&self.page.reentrancy)
+    }
+
+    /// A processor opened a stream.
+    pub fn count_stream(&self) {
+        self.page.streams.fetch_add(1, Relaxed);
+    }
+
+    /// Streams that processors opened since the loader started.
+    #[must_use]
+    pub fn streams(&self) -> u64 {
+        load(&self.page.streams)
+    }
+
+    /// When this page was made, 0 in tests.
+    #[must_use]
+    pub fn since_unix_ns(&self) -> u64 {
+        load(&self.page.since_unix_ns)
+    }
+
+    /// Records that the loader made since it started.
+    #[must_use]
+    pub fn made(&self) -> u64 {
+        load(&self.page.made)
+    }
+
+    /// Records that the self-test took out of the rings.
+    #[must_use]
+    pub fn tested(&self) -> u64 {
+        load(&self.page.tested)
     }
 
     /// By kind, for Status.

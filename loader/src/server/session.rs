@@ -54,6 +54,7 @@ impl<K: Kernel> Hub<K> {
         let session = Session { id, outbound, echo_is_due: false, tick_is_due: true, ticks: 0 };
         session.send(Kind::Hello(self.hello()));
         self.session = Some(session);
+        self.ledger.count_stream();
         self.queue.rewind();
         self.snapshot = Snapshot::Wanted;
         // Made by the selectors of another processor.
@@ -173,13 +174,14 @@ impl<K: Kernel> Hub<K> {
     #[must_use]
     pub fn status(&self) -> v1::Status {
         let slots = self.kernel.counters();
+        let submitted = slots[counter::DATA_SUBMITTED] + slots[counter::CONTROL_SUBMITTED];
         v1::Status {
             produced: self.ledger.produced_by_kind(),
             acknowledged_records: self.ledger.acknowledged(),
             dropped: self.ledger.dropped_by_reason(),
             held_records: self.queue.held_records(),
             held_bytes: u64::try_from(self.queue.held_bytes()).unwrap_or(u64::MAX),
-            kernel_submitted_records: slots[counter::DATA_SUBMITTED] + slots[counter::CONTROL_SUBMITTED],
+            kernel_submitted_records: submitted.saturating_sub(self.ledger.tested()),
             kernel_dropped: kernel_dropped(&slots, self.ledger.reentrancy()),
             payload_missing: payload_missing(&slots),
             captured_bytes: slots[counter::CAPTURED_BYTES],
@@ -187,6 +189,9 @@ impl<K: Kernel> Hub<K> {
             server_restarts: self.ledger.server_restarts(),
             control_collapsed: self.ledger.control_collapsed(),
             denied: self.guard.denied_by_reason(),
+            made_records: self.ledger.made(),
+            streams_opened: self.ledger.streams(),
+            counting_since_unix_ns: self.ledger.since_unix_ns(),
         }
     }
 }
@@ -196,6 +201,7 @@ fn kernel_dropped(slots: &[u64; counter::SLOTS], reentrancy: u64) -> Vec<Dropped
         ("ring_full", counter::DATA_RING_FULL),
         ("control_ring_full", counter::CONTROL_RING_FULL),
         ("policy_denied", counter::POLICY_DENIED),
+        ("nested_call", counter::NESTED_CALL),
         ("undecided", counter::UNDECIDED),
         ("silenced", counter::SILENCED),
     ];

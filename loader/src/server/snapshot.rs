@@ -78,8 +78,4 @@ impl<K: Kernel> Hub<K> {
         self.tell(RecordKind::Listen, &listens);
         Snapshot::Listeners { told }
     }
-
-    fn tell(&mut self, kind: RecordKind, bytes: &[u8]) {
-        self.enqueue(kind as u16, bytes);
-    }
 }

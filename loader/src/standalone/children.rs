@@ -31,6 +31,8 @@ pub struct Commands {
     pub accounts: Accounts,
     /// The launcher's own command line.
     pub args: Args,
+    /// Where the processor answers `ratatosk explain`.
+    pub explain_socket: PathBuf,
 }
 
 impl Commands {
@@ -63,6 +65,7 @@ impl Commands {
         let user = user(self.accounts.processor, Powers::None);
         let mut command = command(&user, &self.processor, environment::handed_on());
         command.env("RATATOSK_SOCKET", &self.args.socket);
+        command.env("RATATOSK_EXPLAIN_SOCKET", &self.explain_socket);
         if !environment::has_printer() {
             command.env("OTEL_EBPF_TRACE_PRINTER", "text");
         }

@@ -101,12 +101,14 @@ fn launch(args: &Args) -> Result<u8, Failure> {
     let sources = files::Sources::find(args)?;
     let accounts = users::Accounts::ensure()?;
     let _room = place::Room::prepare(&args.socket, &accounts)?;
+    let nook = place::Nook::prepare(&args.socket, std::env::var_os("RATATOSK_EXPLAIN_SOCKET"), &accounts)?;
     let mut bin = files::Bin::new();
     let commands = children::Commands {
         loader: bin.reachable(&sources.loader)?,
         processor: bin.reachable(&sources.processor)?,
         demo: demo::Demo::prepare(&mut bin)?,
         accounts,
+        explain_socket: nook.socket.clone(),
         args: args.clone(),
     };
     Ok(supervise::run(&signals, commands.sides()))

@@ -1,4 +1,4 @@
-//! The directory in which the two sides meet.
+//! The directory in which the two sides meet, and the one in which the processor answers `ratatosk explain`.
 
 use super::{Failure, users::Accounts};
 use nix::{
@@ -6,6 +6,7 @@ use nix::{
     fcntl::{Flock, FlockArg},
 };
 use std::{
+    ffi::OsString,
     fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions},
     io,
     os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
@@ -14,6 +15,8 @@ use std::{
 
 /// The loader binds in it, the processor's group passes through it, nobody else sees what is inside.
 const DIRECTORY_MODE: u32 = 0o750;
+/// Only the processor's user makes, and finds, anything in its own.
+const OWN_DIRECTORY_MODE: u32 = 0o700;
 /// Type bits aside, the bits of a mode.
 const MODE_BITS: u32 = 0o7777;
 /// Sticky, group and others' write: a shared directory, as `/tmp`.
@@ -37,10 +40,57 @@ impl Room {
         let directory = directory_of(socket)?;
         let created = create(directory)?;
         let lock = lock(directory, socket)?;
-        adopt(directory, &lock, accounts)?;
+        let owners = (accounts.loader.uid.as_raw(), accounts.processor.gid.as_raw());
+        adopt(directory, &lock, owners, DIRECTORY_MODE, "RATATOSK_SOCKET")?;
         let owner = accounts.loader.uid.as_raw();
         Ok(Self { socket: socket.to_owned(), directory: directory.to_owned(), created, owner, _lock: lock })
     }
+}
+
+/// The processor's own directory. Dropping it removes what a killed processor left behind.
+#[derive(Debug)]
+pub struct Nook {
+    /// The socket for `ratatosk explain`.
+    pub socket: PathBuf,
+    directory: PathBuf,
+    created: bool,
+    owner: u32,
+}
+
+impl Nook {
+    /// Makes or adopts the directory of the socket: where `RATATOSK_EXPLAIN_SOCKET` says, else beside the directory of
+    /// `socket`, as `ratatosk explain` looks for it.
+    pub fn prepare(socket: &Path, given: Option<OsString>, accounts: &Accounts) -> Result<Self, Failure> {
+        let socket = given
+            .filter(|given| !given.is_empty())
+            .map_or_else(|| beside(socket), |given| Ok(given.into()))?;
+        let directory = directory_of(&socket)?.to_owned();
+        let created = create_with(&directory, OWN_DIRECTORY_MODE)?;
+        let owner = accounts.processor.uid.as_raw();
+        let opened = open(&directory)?;
+        let owners = (owner, accounts.processor.gid.as_raw());
+        adopt(&directory, &opened, owners, OWN_DIRECTORY_MODE, "RATATOSK_EXPLAIN_SOCKET")?;
+        Ok(Self { socket, directory, created, owner })
+    }
+}
+
+impl Drop for Nook {
+    fn drop(&mut self) {
+        let is_ours = |m: Metadata| m.uid() == self.owner && m.file_type().is_socket();
+        if fs::symlink_metadata(&self.socket).is_ok_and(is_ours) {
+            let _ = fs::remove_file(&self.socket);
+        }
+        if self.created {
+            let _ = fs::remove_dir(&self.directory);
+        }
+    }
+}
+
+/// `/run/ratatosk-processor/explain.sock` for `/run/ratatosk/agent.sock`.
+fn beside(socket: &Path) -> Result<PathBuf, Failure> {
+    let mut own: OsString = directory_of(socket)?.as_os_str().to_owned();
+    own.push("-processor");
+    Ok(PathBuf::from(own).join("explain.sock"))
 }
 
 impl Drop for Room {
@@ -76,19 +126,26 @@ fn directory_of(socket: &Path) -> Result<&Path, Failure> {
 }
 
 fn create(directory: &Path) -> Result<bool, Failure> {
-    match DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
+    create_with(directory, DIRECTORY_MODE)
+}
+
+fn create_with(directory: &Path, mode: u32) -> Result<bool, Failure> {
+    match DirBuilder::new().mode(mode).create(directory) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(Failure::unavailable(format!("{} can't be made: {error}", directory.display()))),
     }
 }
 
-fn lock(directory: &Path, socket: &Path) -> Result<Flock<File>, Failure> {
+fn open(directory: &Path) -> Result<File, Failure> {
     let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(directory).map_err(|error| {
+    OpenOptions::new().read(true).custom_flags(flags).open(directory).map_err(|error| {
         Failure::unavailable(format!("{} can't be opened as a directory: {error}", directory.display()))
-    })?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
+    })
+}
+
+fn lock(directory: &Path, socket: &Path) -> Result<Flock<File>, Failure> {
+    Flock::lock(open(directory)?, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
         Errno::EWOULDBLOCK => Failure::unavailable(format!(
             "another launcher serves {}: stop it, or set RATATOSK_SOCKET to a path in another directory",
             socket.display()
@@ -97,15 +154,20 @@ fn lock(directory: &Path, socket: &Path) -> Result<Flock<File>, Failure> {
     })
 }
 
-/// Hands the directory to the two users. What is not plainly ours stays as it is: `/tmp` must not become 0750.
+/// Hands the directory to its users. What is not plainly ours stays as it is: `/tmp` must not become 0750.
 ///
 /// It works on the opened directory, so that nobody can put another one under the name meanwhile.
-fn adopt(path: &Path, directory: &File, accounts: &Accounts) -> Result<(), Failure> {
+fn adopt(
+    path: &Path,
+    directory: &File,
+    (uid, gid): (u32, u32),
+    mode: u32,
+    variable: &str,
+) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::unavailable(format!("{}: {error}", path.display()));
     let metadata = directory.metadata().map_err(failed)?;
-    let (uid, gid) = (accounts.loader.uid.as_raw(), accounts.processor.gid.as_raw());
     let owner_is_right = metadata.uid() == uid && metadata.gid() == gid;
-    if owner_is_right && metadata.mode() & MODE_BITS == DIRECTORY_MODE {
+    if owner_is_right && metadata.mode() & MODE_BITS == mode {
         return Ok(());
     }
     let is_fresh = metadata.uid() == 0 && metadata.mode() & WRITABLE_BY_OTHERS == 0;
@@ -113,11 +175,11 @@ fn adopt(path: &Path, directory: &File, accounts: &Accounts) -> Result<(), Failu
     let may_be_ours = owner_is_right || (is_fresh && is_empty);
     if !may_be_ours {
         return Err(Failure::unavailable(format!(
-            "{} belongs to uid {} and is no empty directory of root: choose another one by RATATOSK_SOCKET",
+            "{} belongs to uid {} and is no empty directory of root: choose another one by {variable}",
             path.display(),
             metadata.uid()
         )));
     }
     fchown(directory, Some(uid), Some(gid)).map_err(failed)?;
-    directory.set_permissions(Permissions::from_mode(DIRECTORY_MODE)).map_err(failed)
+    directory.set_permissions(Permissions::from_mode(mode)).map_err(failed)
 }

@@ -169,3 +169,32 @@ fn a_port_range_holds_its_ends() {
     let range = PortRange { first: 10, last: 12 };
     assert_eq!([9, 10, 12, 13].map(|port| range.contains(port)), [false, true, true, false]);
 }
+
+#[test]
+fn health_checks_and_the_log_format_have_beylas_names() {
+    let config = loaded(&[
+        ("BEYLA_HEALTH_CHECK_PORT", "8998"),
+        ("OTEL_EBPF_HEALTH_CHECK_LISTEN_ADDRESS", "::1"),
+        ("BEYLA_HEALTH_CHECK_UNIX_SOCKET_PATH", "/run/x/health.sock"),
+        ("BEYLA_LOG_FORMAT", "json"),
+        ("RATATOSK_EXPLAIN_SOCKET", "/run/x/explain.sock"),
+    ]);
+    assert_eq!(config.health.port, Some(8998));
+    assert_eq!(config.health.listen_address.to_string(), "::1");
+    assert_eq!(config.health.unix_socket_path, Some("/run/x/health.sock".into()));
+    assert_eq!(config.health.port_variable, "BEYLA_HEALTH_CHECK_PORT");
+    assert_eq!(config.log_format, LogFormat::Json);
+    assert_eq!(config.explain_socket, Some("/run/x/explain.sock".into()));
+    let default = loaded(&[]);
+    assert_eq!((default.health.port, default.health.unix_socket_path), (None, None));
+    assert_eq!(default.health.listen_address.to_string(), "127.0.0.1");
+    for (name, value) in [
+        ("BEYLA_LOG_FORMAT", "xml"),
+        ("BEYLA_HEALTH_CHECK_PORT", "http"),
+        ("BEYLA_HEALTH_CHECK_LISTEN_ADDRESS", "localhost"),
+        ("BEYLA_HEALTH_CHECK_UNIX_SOCKET_PATH", "relative"),
+    ] {
+        let set = [(name.to_owned(), value.to_owned())];
+        assert_eq!(Config::load(set.into_iter()).unwrap_err().variable, name);
+    }
+}

@@ -7,6 +7,7 @@ use super::{
     standing::{Denial, Matched, Miss, Origin, Standing},
 };
 use crate::model::{KtimeNs, ProcessChange, ProcessEvent, ProcessId, ProcessInfo, Service, Signals};
+use crate::protocol::IncompleteCounts;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 use ratatosk_abi::TargetState;
@@ -27,6 +28,7 @@ const MAX_NAME_CHARS: usize = 128;
 struct Activity {
     calls: u64,
     exchanges: u64,
+    left_out: IncompleteCounts,
 }
 
 /// One process, for people.
@@ -50,6 +52,8 @@ pub struct Sight<'a> {
     pub calls: u64,
     /// Exchanges that were put together from them.
     pub exchanges: u64,
+    /// Those that were not, or not wholly, by reason.
+    pub left_out: IncompleteCounts,
 }
 
 #[derive(Clone, Debug)]
@@ -176,6 +180,7 @@ impl Process {
             standing: self.standing(),
             calls: self.activity.calls,
             exchanges: self.activity.exchanges,
+            left_out: self.activity.left_out,
         }
     }
 
@@ -286,6 +291,11 @@ impl Discovery {
     /// An exchange of a process was put together.
     pub fn exchanged(&mut self, id: ProcessId) {
         self.activity(id, |activity| activity.exchanges = activity.exchanges.saturating_add(1));
+    }
+
+    /// Exchanges of a process were left out, or told without something.
+    pub fn left_out(&mut self, id: ProcessId, counts: &IncompleteCounts) {
+        self.activity(id, |activity| activity.left_out.merge(counts));
     }
 
     fn activity(&mut self, id: ProcessId, change: impl Fn(&mut Activity)) {

@@ -218,3 +218,77 @@ fn a_pid_means_the_first_process_that_had_it() {
     announce(&mut discovery, reused, 2, "/bin/other", None);
     assert!(discovery.is_selected(SHOP) && !discovery.is_selected(reused));
 }
+
+/// How the only process stands.
+fn standing(discovery: &Discovery) -> Standing {
+    let all: Vec<_> = discovery.standings().collect();
+    let [standing] = all[..] else { panic!("{all:?}") };
+    standing
+}
+
+#[test]
+fn where_a_process_stands_names_the_criterion() {
+    let both = Selection { executables: vec!["*/no".into(), "*/shop".into()], ..ports(80, 90) };
+    let pid = |pid| Selection { pids: vec![pid], ..Selection::default() };
+    let by_both = Matched { port: Some(85), executable: Some(1), pid: None };
+    let by_pid = Matched { pid: Some(42), ..Matched::default() };
+    for (selection, port, expected) in [
+        (both.clone(), Some(85), Standing::NoTraffic(Origin::Selector(by_both))),
+        (both.clone(), Some(91), Standing::NotSelected(Miss::Port)),
+        (both, None, Standing::NotSelected(Miss::Port)),
+        (executables("*/other"), Some(80), Standing::NotSelected(Miss::Executable)),
+        (pid(42), None, Standing::NoTraffic(Origin::Selector(by_pid))),
+        (pid(43), None, Standing::NotSelected(Miss::Pid)),
+        (Selection::default(), Some(80), Standing::NotSelected(Miss::NoSelector)),
+    ] {
+        let mut discovery = discovery(selection.clone());
+        announce(&mut discovery, SHOP, 9, "/bin/shop", port);
+        assert_eq!(standing(&discovery), expected, "{selection:?} {port:?}");
+    }
+}
+
+#[test]
+fn a_process_is_undecided_until_it_was_read_and_unreadable_if_that_failed() {
+    let mut discovery = discovery(executables("*/shop"));
+    discovery.process(&event(SHOP, PARENT, ProcessChange::Existed));
+    discovery.listen(SHOP, 1, 80);
+    assert_eq!(standing(&discovery), Standing::Undecided);
+    discovery.info(&ProcessInfo { exe: None, ..info(SHOP, 9, "") });
+    assert_eq!(standing(&discovery), Standing::Unreadable);
+    let denied = ProcessEvent { state: TargetState::Denied, ..event(SHOP, PARENT, ProcessChange::Existed) };
+    discovery.process(&denied);
+    assert_eq!(standing(&discovery), Standing::Denied(Denial::Policy));
+    let own = ProcessEvent { state: TargetState::Own, ..denied };
+    discovery.process(&own);
+    assert_eq!(standing(&discovery), Standing::Own);
+    discovery.process(&event(SHOP, PARENT, ProcessChange::Exited));
+    assert_eq!(discovery.standings().count(), 0);
+}
+
+#[test]
+fn calls_make_it_observed_and_a_new_snapshot_forgets_none() {
+    let origin = Origin::Selector(Matched { port: Some(80), ..Matched::default() });
+    let mut discovery = discovery(ports(80, 80));
+    announce(&mut discovery, SHOP, 9, "/bin/shop", Some(80));
+    assert_eq!(standing(&discovery), Standing::NoTraffic(origin));
+    assert!(discovery.called(SHOP) && !discovery.called(PARENT));
+    discovery.exchanged(SHOP);
+    assert_eq!(standing(&discovery), Standing::Observed(origin));
+    discovery.snapshot_begin();
+    assert_eq!(standing(&discovery), Standing::Observed(origin), "not announced again yet");
+    announce(&mut discovery, SHOP, 10, "/bin/shop", Some(80));
+    discovery.snapshot_end();
+    let sights: Vec<_> = discovery.sights().map(|sight| (sight.calls, sight.exchanges)).collect();
+    assert_eq!((standing(&discovery), sights), (Standing::Observed(origin), vec![(1, 1)]));
+}
+
+#[test]
+fn a_worker_names_its_parent() {
+    let child = ProcessId { tgid: 43, start_ns: 8 };
+    let mut discovery = discovery(ports(80, 80));
+    announce(&mut discovery, SHOP, 9, "/bin/shop", Some(80));
+    discovery.process(&event(child, SHOP, ProcessChange::Forked));
+    discovery.info(&info(child, 10, "/bin/shop"));
+    let standing = discovery.sights().find(|sight| sight.process == child).map(|sight| sight.standing);
+    assert_eq!(standing, Some(Standing::NoTraffic(Origin::Parent(SHOP.tgid))));
+}

@@ -33,7 +33,7 @@ pub fn build(context: Context<'_>, question: &Question) -> Report {
     let selection = context.discovery.matcher().selection();
     let mut sights: Vec<Sight<'_>> =
         context.discovery.sights().filter(|sight| question.wants(sight)).collect();
-    sights.sort_by_key(|sight| (sight.standing.rank(), sight.process));
+    sights.sort_by_key(|sight| (sight.standing.rank(), sight.ports.is_empty(), sight.process));
     let page = sights.iter().skip(question.offset).take(question.limit.min(MAX_PAGE));
     Report {
         processor_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -108,7 +108,13 @@ fn process(sight: &Sight<'_>, selection: &Selection, selectors: &Selectors) -> P
         detail: detail(sight, selection, selectors),
         calls: sight.calls,
         exchanges: sight.exchanges,
+        left_out: left_out(sight),
     }
+}
+
+fn left_out(sight: &Sight<'_>) -> BTreeMap<String, u64> {
+    let counted = sight.left_out.iter().filter(|(_, n)| *n > 0);
+    counted.map(|(reason, n)| (reason.name().to_owned(), n)).collect()
 }
 
 /// Each port once: IPv4 and IPv6 are two sockets, and so are workers that share one.

@@ -1,6 +1,7 @@
 //! What an answer says. Fields are only added, and both sides ignore what they do not know: versions may differ.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Processes in one answer: half a megabyte of JSON.
 pub const MAX_PAGE: usize = 1000;
@@ -23,7 +24,7 @@ pub struct Report {
     pub total: usize,
     /// How many of these come before the first one here.
     pub offset: usize,
-    /// A page of them: observed first, then by state and pid.
+    /// A page of them: observed first, then by state; those that listen before the others; then by pid.
     pub processes: Vec<Process>,
 }
 
@@ -103,4 +104,6 @@ pub struct Process {
     pub calls: u64,
     /// Exchanges that were put together from them.
     pub exchanges: u64,
+    /// Those that were not, or not wholly, by reason, as in the metric `ratatosk_exchanges_incomplete_total`.
+    pub left_out: BTreeMap<String, u64>,
 }

@@ -1,6 +1,6 @@
 //! One process in full sentences, with what a user can do.
 
-use super::{Process, Report};
+use super::{Process, Report, table::clean};
 
 /// A paragraph about `process`, for the terminal.
 #[must_use]
@@ -12,7 +12,7 @@ pub fn sentences(process: &Process, report: &Report) -> String {
         process.service,
         listens(process),
     );
-    format!("{who}\n{}\n{}\n", state(process), advice(process, report))
+    [who, state(process), advice(process, report)].iter().map(|line| clean(line) + "\n").collect()
 }
 
 fn listens(process: &Process) -> String {
@@ -28,7 +28,8 @@ fn state(process: &Process) -> String {
     let Process { detail, calls, exchanges, .. } = process;
     match process.state.as_str() {
         "observed" => format!(
-            "It is observed: {detail}. {calls} of its socket calls were seen, and {exchanges} exchanges were put together."
+            "It is observed: {detail}. {calls} of its socket calls were seen, and {exchanges} exchanges were put together.{}",
+            left_out(process)
         ),
         "no_traffic" => format!("It is selected: {detail}. But none of its TCP calls was seen since."),
         "denied" => format!("It is not observed: {detail}."),
@@ -40,16 +41,26 @@ fn state(process: &Process) -> String {
     }
 }
 
+fn left_out(process: &Process) -> String {
+    let counts: Vec<String> = process.left_out.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
+    if counts.is_empty() {
+        String::new()
+    } else {
+        format!(" Left out, or told in part: {}.", counts.join(", "))
+    }
+}
+
 fn advice(process: &Process, report: &Report) -> String {
     match (process.state.as_str(), process.reason.as_str()) {
         ("observed", _) if process.exchanges == 0 => format!(
             "No exchange came of it yet: it may speak TLS or another protocol than HTTP/1, which are not read. \
-             The metric ratatosk_exchanges_incomplete_total counts what was left out, by reason.{}",
+             docs/architecture.md says what each reason for leaving one out means.{}",
             lacks(report)
         ),
         ("observed", _) => "Nothing is to be done.".to_owned(),
         ("no_traffic", _) => {
-            format!("Send it a request. If it answered one already, it went past the probes.{}", lacks(report))
+            let workers = "One that leaves requests to its workers stays silent itself.";
+            format!("Send it a request. If it answered one already, it went past the probes. {workers}{}", lacks(report))
         }
         ("denied", _) => {
             "Who administers the machine can allow it in the loader's policy, then restart the loader.".to_owned()

@@ -14,7 +14,9 @@ pub enum Style {
 
 /// Widest column: a path longer than that loses its beginning, which says least.
 const MAX_COLUMN_CHARS: usize = 48;
-const HEAD: [&str; 7] = ["PID", "STATE", "SERVICE", "EXECUTABLE", "PORTS", "EXCHANGES", "WHY"];
+const COLUMNS: usize = 8;
+const HEAD: [&str; COLUMNS] =
+    ["PID", "STATE", "SERVICE", "EXECUTABLE", "PORTS", "EXCHANGES", "LEFT OUT", "WHY"];
 
 /// The whole answer: the loader, its tiers, the selectors, the processes.
 ///
@@ -52,7 +54,7 @@ fn tier_line(out: &mut String, tier: &Tier, style: Style) {
 }
 
 fn processes(out: &mut String, processes: &[Process], style: Style) {
-    let rows: Vec<[String; 7]> = processes.iter().map(row).collect();
+    let rows: Vec<[String; COLUMNS]> = processes.iter().map(row).collect();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain(HEAD.get(column).map(|head| head.len())).max().unwrap_or_default()
@@ -64,7 +66,7 @@ fn processes(out: &mut String, processes: &[Process], style: Style) {
     }
 }
 
-fn row(process: &Process) -> [String; 7] {
+fn row(process: &Process) -> [String; COLUMNS] {
     let ports: Vec<String> = process.ports.iter().map(ToString::to_string).collect();
     [
         process.pid.to_string(),
@@ -73,6 +75,10 @@ fn row(process: &Process) -> [String; 7] {
         cut(&process.exe.as_deref().map_or_else(|| "?".to_owned(), clean)),
         if ports.is_empty() { "-".to_owned() } else { cut(&ports.join(",")) },
         if process.calls == 0 { "-".to_owned() } else { process.exchanges.to_string() },
+        match process.left_out.values().sum::<u64>() {
+            0 => "-".to_owned(),
+            n => n.to_string(),
+        },
         clean(&process.detail),
     ]
 }

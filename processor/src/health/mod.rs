@@ -98,9 +98,10 @@ impl Health {
         }
     }
 
-    /// No loader is connected, for this reason.
+    /// No loader is connected, for this reason; control characters become spaces, so that it stays one line.
     pub fn not_connected(&self, why: &str) {
-        self.lock().now = Readiness::NotConnected { why: why.to_owned() };
+        let why = why.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        self.lock().now = Readiness::NotConnected { why };
     }
 
     /// A loader is connected.

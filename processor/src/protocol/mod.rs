@@ -39,6 +39,8 @@ pub struct Output {
     pub exchanges: Vec<Exchange>,
     /// Exchanges that are not told, or told without something, by reason.
     pub incomplete: IncompleteCounts,
+    /// The same by process, an entry for each time that some were left out; taken with the rest.
+    pub left_out: Vec<(ProcessId, IncompleteCounts)>,
     /// Told exchanges by what showed their end.
     pub ended_by: EndedByCounts,
     /// Jumps of an offset by 2 GiB or more.
@@ -46,6 +48,16 @@ pub struct Output {
 }
 
 impl Output {
+    /// What `work` leaves out is left out of this process.
+    pub fn on_behalf_of<T>(&mut self, process: ProcessId, work: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.incomplete;
+        let done = work(self);
+        if self.incomplete != before {
+            self.left_out.push((process, self.incomplete.since(&before)));
+        }
+        done
+    }
+
     /// An exchange is told. One without a response is counted as well: people watch that number.
     pub fn tell(&mut self, exchange: Exchange) {
         self.ended_by.add(exchange.ended_by);
@@ -66,6 +78,19 @@ impl IncompleteCounts {
         if let Some(count) = self.0.get_mut(reason as usize) {
             *count += n;
         }
+    }
+
+    /// Counts `other` as well.
+    pub fn merge(&mut self, other: &Self) {
+        other.iter().for_each(|(reason, n)| self.add(reason, n));
+    }
+
+    /// What was counted after `before`.
+    #[must_use]
+    fn since(&self, before: &Self) -> Self {
+        let mut counts = Self::default();
+        self.iter().for_each(|(reason, n)| counts.add(reason, n.saturating_sub(before.get(reason))));
+        counts
     }
 
     /// How many of this reason.

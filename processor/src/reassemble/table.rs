@@ -2,7 +2,7 @@
 
 use super::stream::{Placed, Stream};
 use crate::{
-    model::{Chunk, Close, Direction, Incomplete, KtimeNs},
+    model::{Chunk, Close, Direction, Incomplete, KtimeNs, ProcessId},
     protocol::{Output, Segment, http1::Session},
 };
 use foldhash::fast::RandomState;
@@ -32,6 +32,8 @@ impl Default for Limits {
 
 #[derive(Debug)]
 struct Connection {
+    /// Who used it last.
+    process: ProcessId,
     rx: Stream,
     tx: Stream,
     session: Session,
@@ -50,6 +52,7 @@ pub struct Connections {
 impl Connection {
     fn new(chunk: &Chunk<'_>) -> Self {
         Self {
+            process: chunk.process,
             rx: Stream::default(),
             tx: Stream::default(),
             session: Session::new(chunk.socket),
@@ -113,7 +116,8 @@ impl Connections {
     /// Bytes crossed.
     pub fn chunk(&mut self, chunk: &Chunk<'_>, out: &mut Output) {
         let connection = self.connection(chunk, out);
-        let placed = connection.push(chunk, out);
+        connection.process = chunk.process;
+        let placed = out.on_behalf_of(chunk.process, |out| connection.push(chunk, out));
         out.resyncs += u64::from(placed == Placed::Resync);
         self.end_if_drained(chunk.socket.cookie, out);
     }
@@ -121,8 +125,10 @@ impl Connections {
     /// A direction ended: nothing follows `chunk.offset`.
     pub fn eof(&mut self, chunk: &Chunk<'_>, out: &mut Output) {
         if let Some(connection) = self.by_cookie.get_mut(&chunk.socket.cookie) {
-            connection.flush(out);
-            connection.session.eof(chunk.direction, out);
+            out.on_behalf_of(connection.process, |out| {
+                connection.flush(out);
+                connection.session.eof(chunk.direction, out);
+            });
         }
     }
 
@@ -141,7 +147,7 @@ impl Connections {
     pub fn advance(&mut self, now: KtimeNs, out: &mut Output) {
         self.closed_early.retain(|_, close| now.since(close.time) < CLOSE_WAIT);
         self.by_cookie.retain(|_, connection| {
-            connection.advance(now, out);
+            out.on_behalf_of(connection.process, |out| connection.advance(now, out));
             let is_over = connection.closing.is_some_and(|close| now.since(close.time) >= CLOSE_WAIT);
             if is_over {
                 end(connection, Incomplete::NoResponse, out);
@@ -174,7 +180,7 @@ impl Connections {
         let idle = sample.min_by_key(|(_, connection)| connection.session.last()).map(|(cookie, _)| *cookie);
         if let Some(mut connection) = idle.and_then(|cookie| self.by_cookie.remove(&cookie)) {
             end(&mut connection, Incomplete::Evicted, out);
-            out.incomplete.add(Incomplete::Evicted, 1);
+            out.on_behalf_of(connection.process, |out| out.incomplete.add(Incomplete::Evicted, 1));
         }
     }
 
@@ -189,6 +195,8 @@ impl Connections {
 }
 
 fn end(connection: &mut Connection, reason: Incomplete, out: &mut Output) {
-    connection.flush(out);
-    connection.session.close(reason, out);
+    out.on_behalf_of(connection.process, |out| {
+        connection.flush(out);
+        connection.session.close(reason, out);
+    });
 }

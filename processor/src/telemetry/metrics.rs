@@ -61,6 +61,20 @@ const HELD: Metric = gauge("ratatosk_records_held", "Records that the loader hol
 const HELD_BYTES: Metric = gauge("ratatosk_held_bytes", "Bytes of the records that the loader holds.");
 const SUBMITTED: Metric =
     counter("ratatosk_records_submitted_total", &[], "Records that the probes put into the rings.");
+const MADE: Metric = counter(
+    "ratatosk_records_made_total",
+    &[],
+    "Records that the loader made itself: snapshots, and what it read about processes.",
+);
+const STREAMS: Metric = counter(
+    "ratatosk_streams_total",
+    &[],
+    "Streams that processors opened since the loader started: after the first, each is a return.",
+);
+const LOADER_START: Metric = gauge(
+    "ratatosk_loader_start_time_seconds",
+    "When the counters of loader and probes began, as Unix time. Changes when the loader is started anew.",
+);
 const PAYLOAD_MISSING: Metric = counter(
     "ratatosk_payload_missing_total",
     &["reason"],
@@ -155,7 +169,11 @@ impl Telemetry {
             list.truncate(MAX_LOADER_VALUES);
             list.iter_mut().for_each(|entry| truncate(&mut entry.reason));
         }
-        self.lock().loader = Some(status);
+        let since = status.counting_since_unix_ns;
+        let before = self.lock().loader.replace(status);
+        if before.is_some_and(|before| before.counting_since_unix_ns != since) {
+            tracing::warn!("The loader was started anew: its counters and those of the probes begin again");
+        }
     }
 
     /// A stream of the loader opened or ended.
@@ -280,6 +298,9 @@ fn render_loader(out: &mut String, status: &v1::Status) {
         (&HELD, status.held_records),
         (&HELD_BYTES, status.held_bytes),
         (&SUBMITTED, status.kernel_submitted_records),
+        (&MADE, status.made_records),
+        (&STREAMS, status.streams_opened),
+        (&LOADER_START, status.counting_since_unix_ns / 1_000_000_000),
         (&CAPTURED_BYTES, status.captured_bytes),
         (&ORIGINAL_BYTES, status.original_bytes),
         (&SERVER_RESTARTS, status.server_restarts),

@@ -114,3 +114,21 @@ fn seconds_keep_every_digit() {
         assert_eq!(Seconds(ns).to_string(), text);
     }
 }
+
+#[test]
+fn processes_are_counted_by_state_and_reason_and_the_rest_is_zero() {
+    use crate::discover::{Miss, Standing};
+    let telemetry = Telemetry::new();
+    let missed = Standing::NotSelected(Miss::Port);
+    telemetry.processes([missed, Standing::Own, missed].into_iter());
+    let text = rendered(&telemetry);
+    for line in [
+        "ratatosk_processes{state=\"not_selected\",reason=\"port\"} 2",
+        "ratatosk_processes{state=\"own\",reason=\"agent\"} 1",
+        "ratatosk_processes{state=\"observed\",reason=\"selector\"} 0",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} not in\n{text}");
+    }
+    telemetry.processes(std::iter::empty());
+    assert!(rendered(&telemetry).contains("ratatosk_processes{state=\"own\",reason=\"agent\"} 0\n"));
+}

@@ -6,7 +6,7 @@
 //!        `bpf_probe_read_kernel`, so not under `lockdown=confidentiality`
 //! loses  calls that begin while the program itself was preempted on that CPU, on kernels that preempt
 
-use super::{Family, Loaded, load_payload_family};
+use super::{Family, Loaded, LoadedSkeleton, load_payload_family};
 use crate::{LoadOptions, SharedMaps};
 use libbpf_rs::Result;
 
@@ -29,11 +29,12 @@ impl Family for Inet {
     }
 
     fn load(&self, options: &LoadOptions, maps: &mut SharedMaps) -> Result<Box<dyn Loaded>> {
-        load_payload_family!(
+        let loaded = load_payload_family!(
             skeleton::InetSkelBuilder,
             options,
             maps,
             fexit__inet_sendpage on "inet_sendpage"
-        )
+        );
+        Ok(Box::new(LoadedSkeleton(loaded)))
     }
 }

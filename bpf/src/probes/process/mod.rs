@@ -32,6 +32,9 @@ impl Family for Process {
     fn load(&self, options: &LoadOptions, maps: &mut SharedMaps) -> Result<Box<dyn Loaded>> {
         let mut open = skeleton::ProcessSkelBuilder::default().open(object_room())?;
         maps.prepare(open.open_object_mut(), options)?;
+        if let Some(config) = open.maps.rodata_data.as_deref_mut() {
+            config.cfg_names_sockets = options.conns_by_cookie > 0;
+        }
         let loaded = open.load()?;
         maps.adopt(loaded.object())?;
         Ok(Box::new(LoadedProcess(loaded)))

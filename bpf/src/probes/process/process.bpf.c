@@ -6,6 +6,15 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+/* Kprobe programs can't give a socket its cookie, so it gets one as soon as it is seen here. */
+const volatile bool cfg_names_sockets = false;
+
+static __always_inline void name_socket(struct sock *sk)
+{
+	if (cfg_names_sockets)
+		cookie_of(sk);
+}
+
 /* Records that change what is observed wake the loader at once; the others wait for its tick. */
 static __always_inline void submit_control(void *rec, bool urgent)
 {
@@ -127,13 +136,25 @@ static __always_inline void on_connecting(struct sock *sk)
 	conn->task_start_ns = task->group_leader->start_boottime;
 }
 
-static __always_inline void on_closed(struct sock *sk, struct tcp_sock *tp)
+/* NULL: never observed. */
+static __always_inline struct conn_state *known_conn(struct sock *sk)
 {
 	struct conn_state *conn = bpf_sk_storage_get(&conn_by_sock, sk, 0, 0);
+	__u64 cookie;
+
+	if (conn)
+		return conn;
+	cookie = cookie_of(sk);
+	return bpf_map_lookup_elem(&conn_by_cookie, &cookie);
+}
+
+static __always_inline void on_closed(struct sock *sk, struct tcp_sock *tp)
+{
+	struct conn_state *conn = known_conn(sk);
 	__u32 tx_offset = tp->write_seq;
 
 	if (!conn)
-		return; /* never observed */
+		return;
 	barrier_var(tx_offset); /* or clang selects the pointer, which the verifier refuses, and not the value */
 	if (conn->has_tx_final)
 		tx_offset = conn->tx_final;
@@ -143,7 +164,7 @@ static __always_inline void on_closed(struct sock *sk, struct tcp_sock *tp)
 /* Our FIN is about to be sent, and will count one in write_seq. */
 static __always_inline void keep_final_offset(struct sock *sk, struct tcp_sock *tp)
 {
-	struct conn_state *conn = bpf_sk_storage_get(&conn_by_sock, sk, 0, 0);
+	struct conn_state *conn = known_conn(sk);
 
 	if (!conn)
 		return;
@@ -164,7 +185,11 @@ int BPF_PROG(tp_btf__inet_sock_set_state, struct sock *sk, int oldstate, int new
 {
 	struct tcp_sock *tp;
 
-	if (sk->sk_protocol != IPPROTO_TCP || !is_inet(sk))
+	if (!is_inet(sk))
+		return 0;
+	if (newstate == TCP_ESTABLISHED)
+		name_socket(sk);
+	if (sk->sk_protocol != IPPROTO_TCP)
 		return 0;
 	if (newstate == TCP_LISTEN) {
 		emit_listen(sk, bpf_get_current_task_btf());
@@ -217,8 +242,10 @@ int iter__task_file(struct bpf_iter__task_file *ctx)
 	if (!sock)
 		return 0; /* not a socket */
 	sk = sock->sk;
-	if (!sk || !is_inet(sk) || sk->__sk_common.skc_state != TCP_LISTEN)
+	if (!sk || !is_inet(sk))
 		return 0;
-	emit_listen(sk, task);
+	name_socket(sk);
+	if (sk->__sk_common.skc_state == TCP_LISTEN)
+		emit_listen(sk, task);
 	return 0;
 }

@@ -4,7 +4,7 @@
 //! needs  BTF, x86-64 system call registers; `CAP_BPF`, `CAP_PERFMON`; its only untyped read is of user memory, so
 //!        it suits `lockdown=confidentiality`
 
-use super::{Family, Loaded, load_payload_family};
+use super::{Family, Loaded, LoadedSkeleton, load_payload_family};
 use crate::{LoadOptions, SharedMaps};
 use libbpf_rs::Result;
 
@@ -34,6 +34,7 @@ impl Family for Socket {
     }
 
     fn load(&self, options: &LoadOptions, maps: &mut SharedMaps) -> Result<Box<dyn Loaded>> {
-        load_payload_family!(skeleton::SocketSkelBuilder, options, maps)
+        let loaded = load_payload_family!(skeleton::SocketSkelBuilder, options, maps);
+        Ok(Box::new(LoadedSkeleton(loaded)))
     }
 }

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* What tracing programs (tp_btf, fexit, iterators) ask about a socket: the verifier knows its type. */
+#ifndef RATATOSK_CARRIER_TRACE_BPF_H
+#define RATATOSK_CARRIER_TRACE_BPF_H
+
+#include "maps.bpf.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct conn_state);
+} conn_by_sock SEC(".maps");
+
+static __always_inline __u64 cookie_of(struct sock *sk)
+{
+	return bpf_get_socket_cookie(sk);
+}
+
+/* NULL if there is no memory for it. */
+static __always_inline struct conn_state *conn_of(struct sock *sk)
+{
+	return bpf_sk_storage_get(&conn_by_sock, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+}
+
+/* NULL if it is another kind of socket. */
+static __always_inline struct tcp_sock *tcp_of(struct sock *sk)
+{
+	return bpf_skc_to_tcp_sock(sk);
+}
+
+#endif

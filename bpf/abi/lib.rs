@@ -15,7 +15,7 @@ mod socket;
 
 pub use chunk::{ChunkRecord, Direction, Missing, chunk_flags};
 pub use header::{RecordHeader, RecordKind};
-pub use process::{ProcessInfoRecord, ProcessRecord, readable};
+pub use process::{Language, ProcessInfoRecord, ProcessRecord, readable};
 pub use shared::{
     ControlWords, CpuCounters, EXE_PROBES, EXE_SLOTS, ExeDecision, PortMode, TARGETS_PER_PAGE, TargetState,
     counter,

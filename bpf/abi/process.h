@@ -22,9 +22,33 @@ enum process_readable {
 	READABLE_EXE = 1,
 	READABLE_CMDLINE = 2,
 	READABLE_CGROUP = 4,
+	READABLE_ENVIRONMENT = 8,	/* looked at; what follows may still be empty */
+	READABLE_BINARY = 16,		/* looked at: `language` says what was found */
 };
 
-/* `exe_len` + `cmdline_len` + `cgroup_len` bytes follow, in this order, none NUL-terminated. */
+/* By facts of the binary and of what it has mapped. */
+enum process_language {
+	LANGUAGE_UNKNOWN = 0,	/* nobody looked, or nothing could be read */
+	LANGUAGE_GENERIC = 1,	/* looked at, and none of the others */
+	LANGUAGE_GO = 2,
+	LANGUAGE_JAVA = 3,
+	LANGUAGE_DOTNET = 4,
+	LANGUAGE_PYTHON = 5,
+	LANGUAGE_RUBY = 6,
+	LANGUAGE_NODEJS = 7,
+	LANGUAGE_DENO = 8,
+	LANGUAGE_BUN = 9,
+	LANGUAGE_PHP = 10,
+	LANGUAGE_ERLANG = 11,
+	LANGUAGE_RUST = 12,
+	LANGUAGE_CPP = 13,
+	LANGUAGE_MAX,
+};
+
+/*
+ * `exe_len` + `cmdline_len` + `cgroup_len` + `environment_len` bytes follow, in this order. Of the environment only
+ * OTEL_SERVICE_NAME, OTEL_SERVICE_NAMESPACE and OTEL_RESOURCE_ATTRIBUTES are ever told, as NAME=value with a NUL each.
+ */
 struct process_info_record {
 	struct record_header hdr;
 	__u64 handle;		/* opaque name of this process towards the loader, never reused in an epoch */
@@ -37,8 +61,10 @@ struct process_info_record {
 	__u16 cmdline_len;	/* arguments separated by NUL, at most 4096 */
 	__u16 cgroup_len;	/* content of /proc/<pid>/cgroup, at most 4096 */
 	__u8 target_state;	/* enum target_state when this was written */
-	__u8 readable;		/* enum process_readable: which of the three could be read */
-	__u32 reserved;
+	__u8 readable;		/* enum process_readable: which of these could be read */
+	__u16 environment_len;	/* at most 2048 */
+	__u8 language;		/* enum process_language */
+	__u8 reserved;
 	__u8 comm[16];
 };
 

@@ -107,6 +107,8 @@ fn mirrors_equal_the_headers() {
         cgroup_len,
         target_state,
         readable,
+        environment_len,
+        language,
         reserved,
         comm
     );

@@ -87,7 +87,7 @@ fn clocks(message: &mut LoaderMessage) -> Option<&mut ClockPair> {
     match message.kind.as_mut()? {
         Kind::Hello(hello) => hello.clock.as_mut(),
         Kind::Tick(tick) => tick.clock.as_mut(),
-        Kind::Batch(_) | Kind::Status(_) => None,
+        Kind::Batch(_) | Kind::Status(_) | Kind::Denied(_) => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Loads and attaches every probe family, and asks them over loopback whether they see what they should.
 
 use crate::kernel::{KernelError, MappedKernel, boottime_ns, preemption::may_preempt};
+use crate::policy::{Policy, Rule};
 use crate::server::kernel::Kernel;
 use ratatosk_abi::{ChunkRecord, RecordKind, Records, TargetState};
 use ratatosk_bpf::{
@@ -41,6 +42,9 @@ pub enum AttachError {
     /// A tier that does not exist was asked for.
     #[error("RATATOSK_TIER={0:?} is no tier: give one of {known}", known = tier_names())]
     UnknownTier(String),
+    /// The tier that was asked for may not be used.
+    #[error("RATATOSK_TIER={0:?} is not permitted by the policy, which says {1}")]
+    DeniedTier(String, String),
     /// The shared memory could not be set up.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -85,16 +89,16 @@ pub struct Attached {
     pub tested: u64,
 }
 
-/// Loads, maps and attaches, and takes the first tier that passes its self-test; or `forced`, or nothing.
+/// Loads, maps and attaches, and takes the first permitted tier that passes its self-test; or `forced`, or nothing.
 ///
 /// # Errors
 /// [`AttachError`].
-pub fn attach(options: &LoadOptions, forced: Option<&str>) -> Result<Attached, AttachError> {
+pub fn attach(options: &LoadOptions, forced: Option<&str>, policy: &Policy) -> Result<Attached, AttachError> {
     if !Path::new(KERNEL_BTF).exists() {
         return Err(AttachError::NoBtf);
     }
     libbpf_rs::set_print(Some((libbpf_rs::PrintLevel::Debug, log_libbpf)));
-    let tiers = tiers(forced)?;
+    let tiers = tiers(forced, policy)?;
     let options = &with_connections(options, &tiers);
     let mut maps = SharedMaps::default();
     let mut families = Vec::new();
@@ -110,7 +114,9 @@ pub fn attach(options: &LoadOptions, forced: Option<&str>) -> Result<Attached, A
         match started {
             Ok((loaded, lost)) => {
                 families.push(loaded);
-                let report = report(tier.name(), &reasons, &tiers, forced);
+                let mut report = report(tier.name(), &reasons, &tiers, forced);
+                let denied = report.iter_mut().filter(|tier| !policy.permits_family(&tier.name));
+                denied.for_each(|tier| tier.reason = "the policy does not permit it".to_owned());
                 return Ok(Attached { families, kernel, tier, tiers: report, lost, tested });
             }
             Err(reason) => reasons.push((tier.name(), reason.to_string())),
@@ -148,7 +154,17 @@ fn report(chosen: &str, failed: &[(&str, String)], tried: &Tiers, forced: Option
 }
 
 /// In the order in which they are tried.
-fn tiers(forced: Option<&str>) -> Result<Tiers, AttachError> {
+fn tiers(forced: Option<&str>, policy: &Policy) -> Result<Tiers, AttachError> {
+    let mut tiers = asked(forced)?;
+    tiers.retain(|tier| policy.permits_family(tier.name()));
+    if tiers.is_empty() {
+        let (name, rule) = (forced.unwrap_or_default(), policy.rule(Rule::Families));
+        return Err(AttachError::DeniedTier(name.to_owned(), rule.unwrap_or_default()));
+    }
+    Ok(tiers)
+}
+
+fn asked(forced: Option<&str>) -> Result<Tiers, AttachError> {
     let Some(name) = forced else { return Ok(preferred(may_preempt(), InetSession::keeps_every_return())) };
     let forced = probes::TIERS.into_iter().find(|tier| tier.name() == name);
     forced.map(|tier| vec![tier]).ok_or_else(|| AttachError::UnknownTier(name.to_owned()))

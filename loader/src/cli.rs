@@ -21,6 +21,7 @@ Exit codes:
 
 Variables:
   RATATOSK_SOCKET   path of the unix socket
+  RATATOSK_POLICY   file that bounds what may be observed
   RATATOSK_LOG      error, warn, info (default), debug
   NOTIFY_SOCKET     systemd's, told READY=1 once a tier is at work and connections are taken";
 
@@ -32,9 +33,19 @@ pub enum Command {
     Run(Run),
     /// Start loader and processor on this machine, each as its own user, and wait until Ctrl-C (as root)
     Standalone(crate::standalone::Args),
+    /// Show what the policy permits on this machine: the file that is named, or the one that `run` would read
+    Policy(ShowPolicy),
     /// A step of `standalone` between fork and exec, not meant for people
     #[command(hide = true)]
     Become(crate::standalone::become_user::Args),
+}
+
+/// Options of `policy`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ShowPolicy {
+    /// Policy file [default: /etc/ratatosk/policy.toml, if it is there]
+    #[arg(env = "RATATOSK_POLICY", value_name = "FILE")]
+    pub file: Option<PathBuf>,
 }
 
 /// How log lines look.
@@ -59,6 +70,9 @@ pub struct Run {
     /// Group of the socket
     #[arg(long, env = "RATATOSK_PROCESSOR_GID", value_name = "GID")]
     pub processor_gid: Option<u32>,
+    /// File that bounds what may be observed, root's own [default: /etc/ratatosk/policy.toml, if it is there]
+    #[arg(long, env = "RATATOSK_POLICY", value_name = "FILE")]
+    pub policy: Option<PathBuf>,
     /// Bytes captured of the first call of a turn (a run of bytes in one direction)
     #[arg(long, env = "RATATOSK_TURN_BYTES", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(64..=16_384), value_name = "BYTES")]
     pub turn_bytes: u32,

@@ -1,6 +1,7 @@
 //! Why the loader ends, and the exit code that tells a supervisor whether to try again.
 
 use crate::attach::AttachError;
+use crate::policy::PolicyError;
 use crate::privilege::{caps::CapsError, seccomp::SeccompError};
 use crate::process::server::ServerError;
 use crate::socket::SocketError;
@@ -26,6 +27,9 @@ pub enum LoaderError {
     /// A permission is missing.
     #[error("{0}")]
     Permission(String),
+    /// What may be observed is not known for sure.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// The listening socket can't be made.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -51,7 +55,11 @@ impl LoaderError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Attach(AttachError::UnknownTier(_)) => EXIT_USAGE,
+            Self::Usage(_) | Self::Attach(AttachError::UnknownTier(_) | AttachError::DeniedTier(..)) => {
+                EXIT_USAGE
+            }
+            Self::Policy(PolicyError::File(error)) if error.is_permission() => EXIT_PERMISSION,
+            Self::Policy(_) => EXIT_USAGE,
             Self::Unavailable(_) | Self::Attach(_) | Self::Seccomp(_) => EXIT_UNAVAILABLE,
             Self::Permission(_) | Self::Caps(_) => EXIT_PERMISSION,
             Self::ServerEnded(code) => *code,

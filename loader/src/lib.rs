@@ -7,6 +7,7 @@ pub mod attach;
 pub mod cli;
 pub mod error;
 pub mod kernel;
+pub mod policy;
 pub mod privilege;
 pub mod process;
 pub mod server;

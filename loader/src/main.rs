@@ -2,8 +2,9 @@
 
 use clap::{Parser, error::ErrorKind};
 use ratatosk_loader::{
-    cli::{Cli, Command, LogFormat, Run},
-    error::EXIT_USAGE,
+    cli::{Cli, Command, LogFormat, Run, ShowPolicy},
+    error::{EXIT_USAGE, LoaderError},
+    policy::{self, Policy},
     process::attacher,
     standalone,
 };
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Command::Run(options) => run(&options),
+        Command::Policy(options) => show_policy(&options),
         Command::Standalone(args) => standalone::run(&args),
         Command::Become(args) => standalone::become_user::run(&args),
     }
@@ -26,11 +28,23 @@ fn run(options: &Run) -> ExitCode {
     log_to_stderr(options.log_format);
     match attacher::run(options) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("ratatosk-loader: {error}");
-            ExitCode::from(error.exit_code())
-        }
+        Err(error) => fail(&error),
     }
+}
+
+fn show_policy(options: &ShowPolicy) -> ExitCode {
+    match Policy::load(options.file.as_deref()) {
+        Ok(policy) => {
+            print!("{}", policy::command::text(&policy));
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error.into()),
+    }
+}
+
+fn fail(error: &LoaderError) -> ExitCode {
+    eprintln!("ratatosk-loader: {error}");
+    ExitCode::from(error.exit_code())
 }
 
 /// Help and version are no errors; everything else is one of usage.

@@ -4,8 +4,8 @@ use crate::model::{
     Chunk, Close, Event, KtimeNs, Offset, ProcessChange, ProcessEvent, ProcessId, ProcessInfo, Socket,
 };
 use ratatosk_abi::{
-    AbiError, ChunkRecord, ConnRecord, Direction, Missing, OffsetKind, ProcessInfoRecord, ProcessRecord,
-    Record, RecordHeader, RecordKind, TargetState, chunk_flags, readable,
+    AbiError, ChunkRecord, ConnRecord, Direction, Language, Missing, OffsetKind, ProcessInfoRecord,
+    ProcessRecord, Record, RecordHeader, RecordKind, TargetState, chunk_flags, readable,
 };
 
 /// Why a record is no event.
@@ -144,6 +144,8 @@ fn info<'a>(record: &Record<'a>) -> Result<ProcessInfo<'a>, DecodeError> {
         exe: text(fixed.exe_len, readable::EXE)?,
         cmdline: text(fixed.cmdline_len, readable::CMDLINE)?,
         cgroup: text(fixed.cgroup_len, readable::CGROUP)?,
+        environment: text(fixed.environment_len, readable::ENVIRONMENT)?,
+        language: (fixed.readable & readable::BINARY != 0).then(|| Language::from_raw(fixed.language)),
         comm: fixed.comm,
         state: state(fixed.target_state)?,
     })

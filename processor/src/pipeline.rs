@@ -10,11 +10,14 @@ use crate::{
     correlate::{Correlator, IdKey},
     decode::decode,
     decorate::{DecorateSettings, Decorator},
-    discover::{Discovery, Matcher, Wish},
+    discover::{
+        Denials, Discovery, Matcher, Wish,
+        sdk::{self, Exclusion},
+    },
     explain::{self, Question, Selectors},
     export::BoxedExporter,
     health::Health,
-    model::{Chunk, ClockPair, Event, KtimeNs, Span, UnixNanos},
+    model::{Chunk, ClockPair, Event, Exchange, KtimeNs, Span, UnixNanos},
     reassemble::{Connections, Limits, Output},
     telemetry::Telemetry,
 };
@@ -31,6 +34,9 @@ use std::collections::VecDeque;
 /// Spans that wait for the loader's echo: a second of what one core can parse would be ten times as many, but the echo
 /// comes within milliseconds.
 pub const MAX_PENDING_SPANS: usize = 65_536;
+
+/// Exchanges that wait for the name of their process, a second at most; beyond, they are told under the one that is known.
+pub const MAX_UNNAMED: usize = 4096;
 
 /// Why this stream can't be understood. The processor ends: another start would not change it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -78,8 +84,12 @@ pub struct Pipeline {
     out: Output,
     decorator: Decorator,
     pending: VecDeque<(u64, Span)>,
+    /// Exchanges of processes whose name comes in a moment, in their order.
+    unnamed: Vec<Exchange>,
     released: Vec<Span>,
     exporters: Vec<BoxedExporter>,
+    exclusion: Exclusion,
+    denials: Denials,
     telemetry: Telemetry,
     health: Health,
     selectors: Selectors,
@@ -110,12 +120,29 @@ impl Pipeline {
             out: Output::default(),
             decorator: Decorator::new(&DecorateSettings::default()).expect("defaults are valid"),
             pending: VecDeque::new(),
+            unnamed: Vec::new(),
             released: Vec::new(),
             exporters,
+            exclusion: Exclusion::default(),
+            denials: Denials::default(),
             telemetry,
             health: Health::default(),
             selectors: Selectors::default(),
         }
+    }
+
+    /// The same, with one more exporter.
+    #[must_use]
+    pub fn with_exporter(mut self, exporter: BoxedExporter) -> Self {
+        self.exporters.push(exporter);
+        self
+    }
+
+    /// The same, leaving out what services tell themselves as `exclusion` says.
+    #[must_use]
+    pub fn excluding(mut self, exclusion: Exclusion) -> Self {
+        self.exclusion = exclusion;
+        self
     }
 
     /// The same, where reasons name the settings as they were set.
@@ -189,6 +216,7 @@ impl Pipeline {
             match wish {
                 Wish::Decide(decide) => processor_message::Kind::Decide(decide),
                 Wish::WantPorts(ports) => processor_message::Kind::WantPorts(ports),
+                Wish::Examine(examine) => processor_message::Kind::Examine(examine),
             }
         } else {
             processor_message::Kind::Acknowledge(Acknowledge { through: self.to_acknowledge.take()? })
@@ -208,6 +236,7 @@ impl Pipeline {
             Some(loader_message::Kind::Batch(batch)) => self.batch(batch),
             Some(loader_message::Kind::Tick(tick)) => self.tick(tick),
             Some(loader_message::Kind::Status(status)) => self.status(status),
+            Some(loader_message::Kind::Denied(denied)) => self.denials.tell(denied, &mut self.discovery),
             None => self.telemetry.decode_error("unknown_message", 1),
         }
         Ok(())
@@ -237,6 +266,12 @@ impl Pipeline {
             loader = hello.loader_version,
             "Connected to the loader"
         );
+        self.discovery.set_loader_examines(hello.examines);
+        self.discovery.begin_at(clock_pair(hello.clock.as_ref()).ktime);
+        if !hello.policy.is_empty() {
+            let policy = hello.policy.join("; ");
+            tracing::info!(policy, "The loader's policy bounds what may be observed");
+        }
         self.health.greeted(&hello.tier);
         self.stream = Some(Stream {
             epoch: hello.epoch,
@@ -262,9 +297,10 @@ impl Pipeline {
     }
 
     fn drop_pending(&mut self, reason: &'static str) {
-        let waiting = u64::try_from(self.pending.len()).unwrap_or(u64::MAX);
+        let waiting = u64::try_from(self.pending.len() + self.unnamed.len()).unwrap_or(u64::MAX);
         self.telemetry.spans_dropped("pending", reason, waiting);
         self.pending.clear();
+        self.unnamed.clear();
     }
 
     fn batch(&mut self, batch: &Batch) {
@@ -353,8 +389,14 @@ impl Pipeline {
         out.left_out.iter().for_each(|(process, counts)| self.discovery.left_out(*process, counts));
         self.telemetry.unrecognized(out.unrecognized);
         let Some(stream) = &self.stream else { return };
-        for exchange in out.exchanges.drain(..) {
+        let unnamed = std::mem::take(&mut self.unnamed);
+        for exchange in unnamed.into_iter().chain(out.exchanges.drain(..)) {
+            if self.discovery.is_named_soon(exchange.process) && self.unnamed.len() < MAX_UNNAMED {
+                self.unnamed.push(exchange);
+                continue;
+            }
             self.discovery.exchanged(exchange.process);
+            notice_sdk(&mut self.discovery, &exchange);
             if self.pending.len() >= MAX_PENDING_SPANS {
                 self.telemetry.spans_dropped("pending", "queue_full", 1);
                 continue;
@@ -377,13 +419,24 @@ impl Pipeline {
             return;
         }
         for exporter in &mut self.exporters {
-            exporter.export(&self.released);
+            let (exclusion, tells) = (self.exclusion, exporter.tells());
+            let is_kept = |span: &&Span| !exclusion.excludes(span.service.own, tells);
+            let kept = self.released.iter().filter(is_kept).count();
+            if kept == self.released.len() {
+                exporter.export(&self.released);
+                continue;
+            }
+            let excluded = u64::try_from(self.released.len() - kept).unwrap_or(u64::MAX);
+            self.telemetry.spans_excluded(exporter.name(), excluded);
+            let kept: Vec<Span> = self.released.iter().filter(is_kept).cloned().collect();
+            exporter.export(&kept);
         }
         self.released.clear();
     }
 
     /// The stream is over, for good: what is left is told.
     pub fn finish(&mut self) {
+        self.discovery.set_loader_examines(false); // what it did not say yet it never will
         self.connections.finish(&mut self.out);
         self.collect();
         self.release(u64::MAX);
@@ -399,7 +452,23 @@ impl Pipeline {
     /// Nothing waits for the loader's echo.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.pending.is_empty()
+        self.pending.is_empty() && self.unnamed.is_empty()
+    }
+}
+
+fn notice_sdk(discovery: &mut Discovery, exchange: &Exchange) {
+    let signals = sdk::exported(exchange);
+    if signals == Default::default() {
+        return;
+    }
+    if let Some(service) = discovery.exports(exchange.process, signals) {
+        tracing::info!(
+            pid = exchange.process.tgid,
+            service,
+            traces = signals.traces,
+            metrics = signals.metrics,
+            "Service exports its own telemetry"
+        );
     }
 }
 

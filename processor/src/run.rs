@@ -4,6 +4,7 @@ use crate::{
     cli::{Command, ConfigCommand, ExplainArgs, RunArgs, TracePrinterArg},
     config::{self, Config, ConfigError, Environment, LogFormat, TracePrinter, environment},
     correlate::IdKey,
+    decorate::Decorator,
     discover::{Matcher, SelectionError},
     exit::{Exit, RootRefused, refuse_root},
     explain::{self, ClientError, Desk, Door, Questions, Selectors, Style},
@@ -12,6 +13,7 @@ use crate::{
     ingest::{self, IngestError},
     pipeline::{Pipeline, StreamError},
     recording::{Header, Player, Recorder, RecordingError},
+    setting::InvalidSetting,
     telemetry::Telemetry,
 };
 use std::{
@@ -30,6 +32,8 @@ pub enum RunError {
     Root(#[from] RootRefused),
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
     #[error(transparent)]
     Selection(#[from] SelectionError),
     #[error(transparent)]
@@ -59,7 +63,7 @@ impl RunError {
             Self::Explain(ClientError::Permission(_)) => Exit::Permission,
             Self::Explain(_) | Self::Health(_) => Exit::Unavailable,
             Self::Config(error) => error.exit(),
-            Self::Selection(_) => Exit::Usage,
+            Self::Selection(_) | Self::Setting(_) => Exit::Usage,
             Self::Export(error) => error.exit(),
             Self::Ingest(_) | Self::Recording(_) | Self::Stream(_) => Exit::Unavailable,
             Self::System(..) => Exit::Software,
@@ -201,6 +205,7 @@ fn load_config(file: Option<&Path>) -> Result<Config, RunError> {
 fn check(file: &Path) -> Result<(), RunError> {
     let config = Config::load_with(Some(file), environment())?;
     Matcher::new(config.selection.clone())?;
+    Decorator::new(&config.decorate)?;
     for warning in &config.warnings {
         println!("warning: {warning}");
     }
@@ -217,7 +222,12 @@ fn show(file: Option<&Path>) -> Result<(), RunError> {
 fn pipeline(config: &Config, key: IdKey, telemetry: &Telemetry) -> Result<Pipeline, RunError> {
     let matcher = Matcher::new(config.selection.clone())?;
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let decorator = Decorator::new(&config.decorate)?;
+    for attribute in decorator.unsupported_filters() {
+        warn!(attribute, "No span has this attribute yet: what filter.application says of it has no effect");
+    }
     let pipeline = Pipeline::new(matcher, key, export::all(config, telemetry)?, telemetry.clone());
+    let pipeline = pipeline.decorated_by(decorator).excluding(config.exclusion);
     Ok(pipeline.with_selectors(Selectors::from_environment(is_set)))
 }
 

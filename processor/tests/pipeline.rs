@@ -3,12 +3,15 @@
 mod stream;
 
 use ratatosk::{
+    discover::sdk::{Exclusion, Tells},
     explain::{Question, Report},
+    export::Exporter,
     health::Readiness,
+    model::Span,
     pipeline::{MAX_PENDING_SPANS, StreamError},
 };
-use ratatosk_abi::{Direction, RecordKind, TargetState};
-use ratatosk_proto::v1::{LoaderMessage, loader_message::Kind, processor_message};
+use ratatosk_abi::{Direction, Language, RecordKind, TargetState};
+use ratatosk_proto::v1::{self, LoaderMessage, loader_message::Kind, processor_message};
 use stream::{Bench, MS, Records, Who, Wire, batch, by_port, hello, tick, who};
 
 const SERVER: Who = who(42, 7);
@@ -25,10 +28,11 @@ fn snapshot() -> Records {
         .mark(RecordKind::SnapshotEnd)
 }
 
-/// A pipeline that observes [`SERVER`]; the next batch is 2.
+/// A pipeline that observes [`SERVER`], which was looked into; the next batch is 2.
 fn observing() -> Bench {
     let mut bench = Bench::connected(by_port(8080));
-    bench.send(batch(1, 0, &snapshot()));
+    let looked = snapshot().examined(SERVER, 1, "/usr/sbin/shop", (Language::Go, ""));
+    bench.send(batch(1, 0, &looked));
     bench
 }
 
@@ -231,7 +235,7 @@ fn at_the_end_only_what_the_loader_has_forgotten_is_told() {
 
 #[test]
 fn a_stream_that_can_not_be_understood_is_refused() {
-    let changed = |change: fn(&mut ratatosk_proto::v1::Hello)| {
+    let changed = |change: fn(&mut v1::Hello)| {
         let mut message = hello(1);
         if let Some(Kind::Hello(hello)) = &mut message.kind {
             change(hello);
@@ -256,6 +260,87 @@ fn what_a_newer_loader_says_is_counted_and_skipped() {
         bench.counter(&format!("ratatosk_records_dropped_total{{stage=\"decode\",reason=\"{reason}\"}}"))
     };
     assert_eq!((errors("unknown_kind"), errors("unknown_message")), (1, 1));
+}
+
+/// Keeps traces only.
+struct TracesOnly(stream::Collector);
+
+impl Exporter for TracesOnly {
+    fn name(&self) -> &'static str {
+        "traces"
+    }
+
+    fn tells(&self) -> Tells {
+        Tells::Traces
+    }
+
+    fn export(&mut self, spans: &[Span]) {
+        self.0.export(spans);
+    }
+}
+
+#[test]
+fn a_service_that_exports_traces_itself_is_not_told_twice() {
+    let all = ["/a", "/v1/traces", "/b"];
+    let off = Exclusion { services: false, ..Exclusion::default() };
+    for (exclusion, told) in [(Exclusion::default(), &all[..1]), (off, &all)] {
+        let (mut bench, traces) = (observing(), stream::Collector::default());
+        bench.pipeline =
+            bench.pipeline.excluding(exclusion).with_exporter(Box::new(TracesOnly(traces.clone())));
+        let (mut wire, mut otlp) = (Wire::new(5, SERVER), Wire::new(6, SERVER));
+        let export = b"POST /v1/traces HTTP/1.1\r\nHost: c\r\nContent-Length: 0\r\n\r\n";
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        let records = Records::at(10)
+            .exchange(&mut wire, "/a")
+            .call(&mut otlp, Direction::Tx, export)
+            .call(&mut otlp, Direction::Rx, answer)
+            .exchange(&mut wire, "/b");
+        bench.send(batch(2, 0, &records));
+        bench.send(tick(20, 2));
+        assert_eq!(bench.spans.paths(), all, "people who debug see all");
+        assert_eq!(traces.paths(), told);
+        let excluded = bench.counter("ratatosk_spans_excluded_total{exporter=\"traces\"}");
+        assert_eq!(usize::try_from(excluded), Ok(all.len() - told.len()));
+    }
+}
+
+#[test]
+fn spans_of_a_process_wait_for_what_the_loader_finds_in_it() {
+    let (mut bench, mut wire) = (Bench::new(by_port(8080)), Wire::new(5, SERVER));
+    let mut greeting = hello(1);
+    if let Some(Kind::Hello(hello)) = &mut greeting.kind {
+        hello.examines = true;
+    }
+    bench.pipeline.connected();
+    bench.send(greeting);
+    bench.send(batch(1, 0, &snapshot()));
+    let asked = std::iter::from_fn(|| bench.pipeline.next_request());
+    let examined = asked.filter(|request| matches!(request.kind, Some(processor_message::Kind::Examine(_))));
+    assert_eq!(examined.count(), 1);
+    bench.send(batch(2, 0, &Records::at(10).exchange(&mut wire, "/a")));
+    bench.send(tick(20, 2));
+    assert_eq!(bench.spans.paths(), [""; 0], "its name is not known yet");
+    let found = (Language::Python, "OTEL_SERVICE_NAME=till\0OTEL_SERVICE_NAMESPACE=eu\0");
+    let records = Records::at(30).examined(SERVER, 1, "/usr/sbin/shop", found).exchange(&mut wire, "/b");
+    bench.send(batch(3, 2, &records));
+    bench.send(tick(40, 3));
+    let spans = bench.spans.take();
+    assert_eq!(spans.iter().map(|span| &*span.http.path).collect::<Vec<_>>(), ["/a", "/b"]);
+    for span in &spans {
+        let service = &span.service;
+        assert_eq!((&*service.namespace, &*service.name, &*service.language), ("eu", "till", "python"));
+    }
+}
+
+#[test]
+fn a_denial_is_counted_and_the_stream_goes_on() {
+    let mut bench = observing();
+    let denied = v1::Denied { handle: 1, reason: "executable".into(), ..v1::Denied::default() };
+    bench.send(LoaderMessage { kind: Some(Kind::Denied(denied)) });
+    let denied = vec![v1::Dropped { reason: "executable".into(), records: 1 }];
+    bench.send(LoaderMessage { kind: Some(Kind::Status(v1::Status { denied, ..v1::Status::default() })) });
+    assert_eq!(bench.counter("ratatosk_policy_denied_total{reason=\"executable\"}"), 1);
+    assert_eq!(bench.counter("ratatosk_processes{state=\"denied\",reason=\"policy\"}"), 1);
 }
 
 fn explained(bench: &Bench) -> Report {
@@ -288,7 +373,7 @@ fn it_is_ready_when_a_loader_with_a_tier_has_announced_everybody() {
     let mut bench = Bench::connected(by_port(8080));
     assert_eq!(bench.pipeline.health().readiness(), Readiness::NoTier);
     let LoaderMessage { kind: Some(Kind::Hello(hello)) } = hello(2) else { unreachable!("it is a hello") };
-    let hello = Kind::Hello(ratatosk_proto::v1::Hello { tier: "inet".into(), ..hello });
+    let hello = Kind::Hello(v1::Hello { tier: "inet".into(), ..hello });
     bench.send(LoaderMessage { kind: Some(hello) });
     assert_eq!(bench.pipeline.health().readiness(), Readiness::NoSnapshot);
     bench.send(batch(1, 0, &snapshot()));

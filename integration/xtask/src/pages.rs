@@ -81,6 +81,7 @@ fn exposition() -> String {
         dropped: one(),
         kernel_dropped: one(),
         payload_missing: one(),
+        denied: one(),
         ..Status::default()
     });
     telemetry.incomplete(Incomplete::Gap, 0);
@@ -91,6 +92,7 @@ fn exposition() -> String {
     telemetry.points_exported("exporter", 0);
     telemetry.points_dropped("exporter", "reason", 0);
     telemetry.otlp_requests("signal", "result", 0);
+    telemetry.spans_excluded("exporter", 0);
     telemetry.series_overflow("metric", 0);
     let mut text = String::new();
     telemetry.render(&mut text);

@@ -1,6 +1,6 @@
 //! System calls that no process of the loader may make any more. One list per process; a call on it ends the process.
 
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch};
 use std::collections::BTreeMap;
 
 /// Turns the right to read other processes into the right to change them, or gains rights anew: never ours to call.
@@ -53,6 +53,18 @@ pub fn of_child() -> Result<(), SeccompError> {
     install(OF_NOBODY.iter().chain(&OF_CHILDREN))
 }
 
+/// Leaves these calls, each if one of its rules holds (or if it has none); any other ends the process.
+///
+/// # Errors
+/// [`SeccompError`]: the caller must end.
+pub fn only(calls: Vec<(i64, Vec<SeccompRule>)>) -> Result<(), SeccompError> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(failed)?;
+    let (else_, then) = (SeccompAction::KillProcess, SeccompAction::Allow);
+    let filter = SeccompFilter::new(calls.into_iter().collect(), else_, then, arch).map_err(failed)?;
+    let program = BpfProgram::try_from(filter).map_err(failed)?;
+    seccompiler::apply_filter(&program).map_err(failed)
+}
+
 fn install<'a>(calls: impl Iterator<Item = &'a i64>) -> Result<(), SeccompError> {
     let rules: BTreeMap<i64, Vec<_>> = calls.map(|call| (*call, Vec::new())).collect();
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(failed)?;
@@ -60,6 +72,14 @@ fn install<'a>(calls: impl Iterator<Item = &'a i64>) -> Result<(), SeccompError>
         SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::KillProcess, arch).map_err(failed)?;
     let program = BpfProgram::try_from(filter).map_err(failed)?;
     seccompiler::apply_filter(&program).map_err(failed)
+}
+
+impl SeccompError {
+    /// A rule that can't be written as a filter.
+    #[must_use]
+    pub fn from_backend(error: seccompiler::BackendError) -> Self {
+        failed(error)
+    }
 }
 
 fn failed(error: impl std::fmt::Display) -> SeccompError {

@@ -8,8 +8,10 @@ use crate::{
     cli::{LogFormat, Run},
     error::LoaderError,
     kernel::MappedKernel,
+    policy::{Policy, Rule},
     privilege::{caps, process, seccomp},
     process::{
+        elf::Examiners,
         ipc::{self, Reply, Request, RequestKind, Text},
         reader::{self, Readers},
         server::{self, Handover, ServerOptions},
@@ -31,7 +33,7 @@ use nix::{
     },
     unistd::{ForkResult, Pid, fork, geteuid, getpid},
 };
-use ratatosk_bpf::{LoadOptions, Policy, probes};
+use ratatosk_bpf::{LoadOptions, probes};
 use sd_notify::NotifyState;
 use std::{
     io::Read,
@@ -61,8 +63,10 @@ pub fn run(options: &Run) -> Result<(), LoaderError> {
     check_identity()?;
     process::hide().map_err(|e| step("hiding this process from others", e))?;
     let socket = socket::listen(&options.socket, options.processor_gid)?;
-    let load = load_options(options)?;
-    let Attached { families, kernel, tier, tiers, lost, tested } = attach(&load, options.tier.as_deref())?;
+    let policy = announced(Policy::load(options.policy.as_deref())?);
+    let load = load_options(options, &policy)?;
+    let Attached { families, kernel, tier, tiers, lost, tested } =
+        attach(&load, options.tier.as_deref(), &policy)?;
     let ledger = LedgerPage::map_shared().map_err(|e| step("mapping the counters", e))?;
     Ledger::over(ledger).book_tested(tested);
     let signals = block_signals().map_err(|e| step("taking signals", e))?;
@@ -72,6 +76,9 @@ pub fn run(options: &Run) -> Result<(), LoaderError> {
     info!(target: "audit", event = "dropped_capabilities", kept = "SYS_PTRACE,DAC_READ_SEARCH", "Capabilities dropped");
     let mut attacher = Attacher {
         options,
+        policy,
+        turn_bytes: load.turn_bytes,
+        call_bytes: load.call_bytes,
         socket,
         families,
         kernel: Some(kernel),
@@ -79,6 +86,7 @@ pub fn run(options: &Run) -> Result<(), LoaderError> {
         tiers,
         ledger,
         readers: Readers::default(),
+        examiners: Examiners::default(),
         misses_read: Instant::now(),
         is_blind: false,
         has_watchdog: sd_notify::watchdog_enabled().is_some(),
@@ -112,19 +120,43 @@ fn check_identity() -> Result<(), LoaderError> {
     )))
 }
 
-fn load_options(options: &Run) -> Result<LoadOptions, LoaderError> {
+/// What may be observed is said before anything is.
+fn announced(policy: Policy) -> Policy {
+    let bounds = policy.rules().join("; ");
+    match &policy.file {
+        Some(file) => info!(target: "audit", event = "policy", file = %file.display(), bounds, "Policy read"),
+        None => {
+            info!(target: "audit", event = "policy", "No policy file: whatever a processor selects is observed")
+        }
+    }
+    for cgroup in policy.cgroups.iter().flatten().filter(|cgroup| cgroup.id.is_none()) {
+        warn!(target: "audit", event = "policy_cgroup_missing", cgroup = cgroup.path, "Cgroup does not exist: it permits nothing until the loader is started again");
+    }
+    policy
+}
+
+/// What was asked for, or less.
+fn width(rule: Rule, asked: u32, bound: Option<u32>) -> u32 {
+    let permitted = bound.map_or(asked, |bound| bound.min(asked));
+    if permitted < asked {
+        warn!(target: "audit", event = "policy_narrowed", option = rule.key(), asked, permitted, "Policy permits less than was asked for");
+    }
+    permitted
+}
+
+fn load_options(options: &Run, policy: &Policy) -> Result<LoadOptions, LoaderError> {
     let pid_max = read_number("/proc/sys/kernel/pid_max")?;
     let cpus = libbpf_rs::num_possible_cpus()
         .map_err(|e| LoaderError::Unavailable(format!("counting CPUs: {e}")))?;
     Ok(LoadOptions {
         data_ring_bytes: options.ring_bytes,
         control_ring_bytes: CONTROL_RING_BYTES,
-        turn_bytes: options.turn_bytes,
-        call_bytes: options.call_bytes,
+        turn_bytes: width(Rule::TurnBytes, options.turn_bytes, policy.turn_bytes),
+        call_bytes: width(Rule::CallBytes, options.call_bytes, policy.call_bytes),
         pid_max,
         cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
         conns_by_cookie: 0,
-        policy: Policy::default(),
+        policy: policy.in_kernel(),
     })
 }
 
@@ -152,6 +184,10 @@ struct Child {
 
 struct Attacher<'a> {
     options: &'a Run,
+    policy: Policy,
+    /// As permitted.
+    turn_bytes: u32,
+    call_bytes: u32,
     socket: BoundSocket,
     families: Vec<Box<dyn probes::Loaded>>,
     /// `None` only in a forked child that took it.
@@ -162,6 +198,7 @@ struct Attacher<'a> {
     tiers: Vec<ratatosk_proto::v1::Tier>,
     ledger: &'static LedgerPage,
     readers: Readers,
+    examiners: Examiners,
     misses_read: Instant,
     /// It was said that misses can't be read.
     is_blind: bool,
@@ -213,8 +250,9 @@ impl Attacher<'_> {
         let own = [attacher.as_raw(), getpid().as_raw()];
         ServerOptions {
             processor_uid: self.options.processor_uid,
-            turn_bytes: self.options.turn_bytes,
-            call_bytes: self.options.call_bytes,
+            turn_bytes: self.turn_bytes,
+            call_bytes: self.call_bytes,
+            policy: self.policy.clone(),
             tier: self.tier.name().to_owned(),
             tiers: self.tiers.clone(),
             tier_lacks: self.tier.lacks().iter().map(|what| (*what).to_owned()).collect(),
@@ -238,6 +276,7 @@ impl Attacher<'_> {
             for request in self.readers.reap() {
                 send(&child, &Reply::to(&request)); // it hung or failed: unreadable
             }
+            self.examiners.reap().iter().for_each(|reply| send(&child, reply));
             if let Some(status) = ended(child.pid) {
                 self.check_fatal(status)?;
                 wait =
@@ -251,10 +290,11 @@ impl Attacher<'_> {
     }
 
     fn wait_for_work(&self, child: &Child, signals: &SignalFd) -> Result<(), LoaderError> {
-        let timeout = if self.readers.is_idle() { MISSES_TICK } else { READER_TICK };
+        let is_idle = self.readers.is_idle() && self.examiners.is_idle();
+        let timeout = if is_idle { MISSES_TICK } else { READER_TICK };
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
         let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-        if self.readers.has_room() {
+        if self.readers.has_room() && self.examiners.has_room() {
             fds.push(PollFd::new(child.channel.as_fd(), PollFlags::POLLIN));
         }
         match poll(&mut fds, timeout) {
@@ -269,6 +309,7 @@ impl Attacher<'_> {
         while let Ok(Some(request)) = ipc::receive_request(&child.channel) {
             match RequestKind::from_raw(request.kind) {
                 Some(RequestKind::Describe) => processes.push(request),
+                Some(RequestKind::Examine) => self.examine(child, request),
                 Some(RequestKind::Resnapshot) => {
                     let mut reply = Reply::to(&request);
                     reply.is_whole = u8::from(self.run_iterators());
@@ -292,6 +333,13 @@ impl Attacher<'_> {
         });
         if let Err(error) = started {
             warn!(%error, "A reader could not be forked");
+        }
+    }
+
+    fn examine(&mut self, child: &Child, request: Request) {
+        if let Err(error) = self.examiners.start(request, &self.policy) {
+            warn!(%error, "An examiner could not be forked");
+            send(child, &Reply::to(&request));
         }
     }
 

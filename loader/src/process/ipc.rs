@@ -14,6 +14,9 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 /// Longest string of a process in bytes: what `PATH_MAX` allows, and as much of a command line as selectors look at.
 pub const MAX_STRING_BYTES: usize = 4096;
 
+/// Longest environment that is told: three variables, of which resource attributes may be long.
+pub const MAX_ENVIRONMENT_BYTES: usize = 2048;
+
 /// Unanswered requests: as many replies fit a socket buffer of the default size, so `attacher` never waits to send.
 pub const MAX_IN_FLIGHT: usize = 8;
 
@@ -27,6 +30,8 @@ pub enum RequestKind {
     Resnapshot = 2,
     /// `server` serves: connections are accepted from now on.
     Ready = 3,
+    /// Look into the binary and the environment of `tgid`, if it still started at `start_ns`.
+    Examine = 4,
 }
 
 impl RequestKind {
@@ -37,6 +42,7 @@ impl RequestKind {
             1 => Some(Self::Describe),
             2 => Some(Self::Resnapshot),
             3 => Some(Self::Ready),
+            4 => Some(Self::Examine),
             _ => None,
         }
     }
@@ -61,6 +67,12 @@ impl Request {
     #[must_use]
     pub const fn describe(tgid: u32, start_ns: u64, token: u64) -> Self {
         Self { kind: RequestKind::Describe as u32, tgid, start_ns, token }
+    }
+
+    /// Asks what the binary and the environment of one process say.
+    #[must_use]
+    pub const fn examine(tgid: u32, start_ns: u64, token: u64) -> Self {
+        Self { kind: RequestKind::Examine as u32, tgid, start_ns, token }
     }
 
     /// A request that names no process.
@@ -88,16 +100,24 @@ pub struct Reply {
     pub cmdline_len: u16,
     /// Bytes of `cgroup` that count.
     pub cgroup_len: u16,
-    /// [`ratatosk_abi::readable`]: which of the three could be read.
+    /// [`ratatosk_abi::readable`]: which of these could be read.
     pub readable: u8,
     /// 1 if a resnapshot is whole: every iterator ran to its end, and what they told is in the ring.
     pub is_whole: u8,
+    /// Bytes of `environment` that count.
+    pub environment_len: u16,
+    /// [`ratatosk_abi::Language`] as number.
+    pub language: u8,
+    /// Zero.
+    pub reserved: [u8; 5],
     /// Target of `/proc/<pid>/exe`.
     pub exe: [u8; MAX_STRING_BYTES],
     /// Head of `/proc/<pid>/cmdline`.
     pub cmdline: [u8; MAX_STRING_BYTES],
     /// Head of `/proc/<pid>/cgroup`.
     pub cgroup: [u8; MAX_STRING_BYTES],
+    /// Variables that may be told, each with its NUL.
+    pub environment: [u8; MAX_ENVIRONMENT_BYTES],
 }
 
 /// Which string of a [`Reply`] is meant.
@@ -109,6 +129,8 @@ pub enum Text {
     Cmdline,
     /// Head of `/proc/<pid>/cgroup`.
     Cgroup,
+    /// Variables that may be told.
+    Environment,
 }
 
 impl Reply {
@@ -127,14 +149,16 @@ impl Reply {
         Box::new(Self::new_zeroed())
     }
 
-    /// Stores what was read, cut to [`MAX_STRING_BYTES`], and marks it readable.
+    /// Stores what was read, cut to its bound, and marks it readable.
     pub fn store(&mut self, text: Text, bytes: &[u8]) {
-        let (target, len, bit) = match text {
-            Text::Exe => (&mut self.exe, &mut self.exe_len, ratatosk_abi::readable::EXE),
-            Text::Cmdline => (&mut self.cmdline, &mut self.cmdline_len, ratatosk_abi::readable::CMDLINE),
-            Text::Cgroup => (&mut self.cgroup, &mut self.cgroup_len, ratatosk_abi::readable::CGROUP),
+        use ratatosk_abi::readable;
+        let (target, len, bit): (&mut [u8], _, _) = match text {
+            Text::Exe => (&mut self.exe, &mut self.exe_len, readable::EXE),
+            Text::Cmdline => (&mut self.cmdline, &mut self.cmdline_len, readable::CMDLINE),
+            Text::Cgroup => (&mut self.cgroup, &mut self.cgroup_len, readable::CGROUP),
+            Text::Environment => (&mut self.environment, &mut self.environment_len, readable::ENVIRONMENT),
         };
-        let kept = bytes.len().min(MAX_STRING_BYTES);
+        let kept = bytes.len().min(target.len());
         for (to, from) in target.iter_mut().zip(bytes) {
             *to = *from;
         }
@@ -145,10 +169,11 @@ impl Reply {
     /// The bytes of one string, empty if it could not be read.
     #[must_use]
     pub fn text(&self, text: Text) -> &[u8] {
-        let (bytes, len) = match text {
+        let (bytes, len): (&[u8], _) = match text {
             Text::Exe => (&self.exe, self.exe_len),
             Text::Cmdline => (&self.cmdline, self.cmdline_len),
             Text::Cgroup => (&self.cgroup, self.cgroup_len),
+            Text::Environment => (&self.environment, self.environment_len),
         };
         bytes.get(..usize::from(len)).unwrap_or(bytes)
     }

@@ -3,6 +3,7 @@
 //! Forked by the attacher with mappings of rings and arrays, the listening socket, one end of a socket pair and the
 //! ledger page. [`run`] starts the runtime; no thread exists before.
 
+use crate::policy::Policy;
 use crate::process::ipc::IpcError;
 use crate::server::accept::accept;
 use crate::server::clock::Identity;
@@ -40,6 +41,8 @@ pub struct ServerOptions {
     pub turn_bytes: u32,
     /// Bytes captured of later calls, for Hello.
     pub call_bytes: u32,
+    /// What may be observed.
+    pub policy: Policy,
     /// Probe family in use.
     pub tier: String,
     /// What it can't see, for people.

@@ -29,7 +29,7 @@ pub fn listener(listener: &ConnRecord, state: TargetState, now_ns: u64) -> Vec<u
 /// `process_info`: what was read about it.
 #[must_use]
 pub fn process_info(process: &Process, info: &Info, state: TargetState, now_ns: u64) -> Vec<u8> {
-    let payload_bytes = info.exe.len() + info.cmdline.len() + info.cgroup.len();
+    let payload_bytes = info.bytes();
     let made = header(RecordKind::ProcessInfo, size_of::<ProcessInfoRecord>(), payload_bytes, now_ns);
     let fixed = ProcessInfoRecord {
         hdr: about(process, made),
@@ -44,10 +44,12 @@ pub fn process_info(process: &Process, info: &Info, state: TargetState, now_ns: 
         cgroup_len: narrow(info.cgroup.len()),
         target_state: state as u8,
         readable: info.readable,
+        environment_len: narrow(info.environment.len()),
+        language: info.language as u8,
         reserved: 0,
         comm: process.record.comm,
     };
-    [fixed.as_bytes(), &info.exe, &info.cmdline, &info.cgroup].concat()
+    [fixed.as_bytes(), &info.exe, &info.cmdline, &info.cgroup, &info.environment].concat()
 }
 
 fn about(process: &Process, header: RecordHeader) -> RecordHeader {

@@ -9,13 +9,21 @@ use tokio::time::Instant;
 
 /// Between two runs of the iterators: a processor must not keep the attacher busy by changing ports.
 const RESNAPSHOT_EVERY: Duration = Duration::from_secs(1);
+/// Examinations at a time: descriptions of new processes never wait for them.
+const MAX_EXAMINED: usize = MAX_IN_FLIGHT / 2;
+/// Examinations that wait: as many as there may be processes.
+const MAX_EXAMINATIONS_WAITING: usize = MAX_PROCESSES;
 
-/// The conversation with the attacher. Each handle is asked about once, [`MAX_IN_FLIGHT`] at a time.
+/// The conversation with the attacher. Each handle is described once, [`MAX_IN_FLIGHT`] at a time.
 #[derive(Debug)]
 pub struct Describe {
     helper: OwnedFd,
     waiting: VecDeque<u64>,
     in_flight: HashSet<u64>,
+    to_examine: VecDeque<u64>,
+    /// Waiting or asked.
+    examined: HashSet<u64>,
+    in_examination: usize,
     resnapshot_wanted: bool,
     resnapshot_in_flight: bool,
     resnapshot_at: Option<Instant>,
@@ -29,6 +37,9 @@ impl Describe {
             helper,
             waiting: VecDeque::new(),
             in_flight: HashSet::new(),
+            to_examine: VecDeque::new(),
+            examined: HashSet::new(),
+            in_examination: 0,
             resnapshot_wanted: false,
             resnapshot_in_flight: false,
             resnapshot_at: None,
@@ -44,6 +55,15 @@ impl Describe {
     /// Asks about a process soon.
     pub fn ask(&mut self, handle: u64) {
         self.waiting.push_back(handle);
+    }
+
+    /// Has a process examined soon. `false`: too many wait, or it is being examined.
+    pub fn ask_examination(&mut self, handle: u64) -> bool {
+        let may = self.examined.len() < MAX_EXAMINATIONS_WAITING && self.examined.insert(handle);
+        if may {
+            self.to_examine.push_back(handle);
+        }
+        may
     }
 
     /// Processes not asked about yet.
@@ -84,7 +104,7 @@ impl Describe {
     pub fn send(&mut self, processes: &mut Processes) -> Result<(), IpcError> {
         self.send_resnapshot(processes)?;
         self.bound(processes);
-        while self.in_flight.len() < MAX_IN_FLIGHT {
+        while self.in_flight.len() + self.in_examination < MAX_IN_FLIGHT {
             let Some(handle) = self.waiting.pop_front() else { break };
             let Some(process) = processes.get(handle) else { continue };
             let request = Request::describe(process.tgid(), process.start_ns(), handle);
@@ -93,6 +113,24 @@ impl Describe {
                 break;
             }
             self.in_flight.insert(handle);
+        }
+        self.send_examinations(processes)
+    }
+
+    fn send_examinations(&mut self, processes: &Processes) -> Result<(), IpcError> {
+        while self.in_examination < MAX_EXAMINED && self.in_flight.len() + self.in_examination < MAX_IN_FLIGHT
+        {
+            let Some(handle) = self.to_examine.pop_front() else { break };
+            let Some(process) = processes.get(handle) else {
+                self.examined.remove(&handle);
+                continue;
+            };
+            let request = Request::examine(process.tgid(), process.start_ns(), handle);
+            if !ipc::send_request(self.helper.as_fd(), &request)? {
+                self.to_examine.push_front(handle);
+                break;
+            }
+            self.in_examination += 1;
         }
         Ok(())
     }
@@ -118,6 +156,12 @@ impl Describe {
         Ok(())
     }
 
+    fn end_examination(&mut self, handle: u64) -> bool {
+        let was_asked = self.examined.remove(&handle);
+        self.in_examination = self.in_examination.saturating_sub(usize::from(was_asked));
+        was_asked
+    }
+
     /// The next reply to a question that was asked.
     ///
     /// # Errors
@@ -126,6 +170,7 @@ impl Describe {
         while let Some(reply) = ipc::receive_reply(&self.helper)? {
             let was_asked = match RequestKind::from_raw(reply.kind) {
                 Some(RequestKind::Describe) => self.in_flight.remove(&reply.token),
+                Some(RequestKind::Examine) => self.end_examination(reply.token),
                 Some(RequestKind::Resnapshot) => std::mem::take(&mut self.resnapshot_in_flight),
                 Some(RequestKind::Ready) | None => false,
             };

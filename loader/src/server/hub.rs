@@ -9,7 +9,7 @@ use crate::server::clock::Identity;
 use crate::server::describe::Describe;
 use crate::server::kernel::Kernel;
 use crate::server::ledger::{DropReason, Ledger};
-use crate::server::policy::Policy;
+use crate::server::policy::Guard;
 use crate::server::processes::{Info, Processes};
 use crate::server::queue::Queue;
 use crate::server::session::Session;
@@ -58,7 +58,7 @@ pub struct Hub<K> {
     pub(super) processes: Processes,
     pub(super) targets: Targets,
     pub(super) describe: Describe,
-    pub(super) policy: Policy,
+    pub(super) guard: Guard,
     pub(super) options: ServerOptions,
     pub(super) identity: Identity,
     pub(super) session: Option<Session>,
@@ -85,7 +85,7 @@ impl<K: Kernel> Hub<K> {
             processes: Processes::default(),
             targets: Targets::default(),
             describe: Describe::over(helper),
-            policy: Policy::allow_all(),
+            guard: Guard::new(options.policy.clone()),
             session: None,
             snapshot: Snapshot::Whole,
             collapsed: false,
@@ -187,16 +187,27 @@ impl<K: Kernel> Hub<K> {
     }
 
     fn on_reply(&mut self, reply: &Reply) {
-        if RequestKind::from_raw(reply.kind) == Some(RequestKind::Resnapshot) {
-            // What the iterators told is in the ring by now.
-            self.drain();
-            // A record that found no room would look like a process that is gone.
-            let is_whole = reply.is_whole == 1 && self.lost_control() == self.control_lost_before_resnapshot;
-            if is_whole && self.processes.end_resnapshot() > 0 {
-                self.snapshot = Snapshot::Wanted;
+        let info = || Info::from_reply(reply);
+        let is_news = match RequestKind::from_raw(reply.kind) {
+            Some(RequestKind::Resnapshot) => {
+                self.end_resnapshot(reply.is_whole == 1);
+                false
             }
-        } else if self.processes.describe(reply.token, Info::from_reply(reply)).is_some() {
+            Some(RequestKind::Examine) => self.processes.examined(reply.token, info()),
+            _ => self.processes.describe(reply.token, info()).is_some(),
+        };
+        if is_news {
             self.announce(reply.token);
+        }
+    }
+
+    fn end_resnapshot(&mut self, is_whole: bool) {
+        // What the iterators told is in the ring by now.
+        self.drain();
+        // A record that found no room would look like a process that is gone.
+        let is_whole = is_whole && self.lost_control() == self.control_lost_before_resnapshot;
+        if is_whole && self.processes.end_resnapshot() > 0 {
+            self.snapshot = Snapshot::Wanted;
         }
     }
 

@@ -56,6 +56,19 @@ impl<K: Kernel> Hub<K> {
             tracing::warn!(limit = MAX_LISTENERS, "Too many listeners, the next snapshot lacks one");
         }
         self.apply_port(record.sock.local_port, record.hdr.tgid);
+        self.settle_port(record.sock.local_port, record.hdr.tgid);
+    }
+
+    /// The processor wanted a process before it listened on a port that the policy permits.
+    fn settle_port(&mut self, port: u16, tgid: u32) {
+        if !self.guard.policy().permits_port(port) {
+            return;
+        }
+        let waiting = self.processes.by_tgid_mut(tgid).filter(|process| process.waits_for_port);
+        if let Some(process) = waiting {
+            process.waits_for_port = false;
+            Targets::decide(&mut self.kernel, process, TargetState::Observed);
+        }
     }
 
     /// Selects a process that listens on a wanted port. Who was looked at before it listened may be selected now.
@@ -68,7 +81,8 @@ impl<K: Kernel> Hub<K> {
             TargetState::Wanted | TargetState::Ignored => wanted == TargetState::Observed,
             TargetState::Observed | TargetState::Denied | TargetState::Own => false,
         };
-        if is_open && self.policy.permits(process) {
+        // what is wanted was cut to what the policy permits by port alone
+        if is_open {
             Targets::decide(&mut self.kernel, process, wanted);
         }
     }

@@ -6,7 +6,7 @@
 
 use crate::process::ipc::{Reply, Text};
 use crate::server::ledger::DropReason;
-use ratatosk_abi::{ConnRecord, ProcessRecord, TargetState};
+use ratatosk_abi::{ConnRecord, Language, ProcessRecord, TargetState};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
@@ -18,7 +18,7 @@ pub const MAX_LISTENERS: usize = 16_384;
 pub const MAX_INFO_BYTES: usize = 32 * 1024 * 1024;
 
 /// What the attacher read about a process. Forked children share it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Info {
     /// Target of `/proc/<pid>/exe`.
     pub exe: Box<[u8]>,
@@ -26,6 +26,10 @@ pub struct Info {
     pub cmdline: Box<[u8]>,
     /// Head of `/proc/<pid>/cgroup`.
     pub cgroup: Box<[u8]>,
+    /// Variables of its environment that are told, each with its NUL.
+    pub environment: Box<[u8]>,
+    /// What it is written in, if somebody looked.
+    pub language: Language,
     /// [`ratatosk_abi::readable`].
     pub readable: u8,
 }
@@ -38,12 +42,22 @@ impl Info {
             exe: reply.text(Text::Exe).into(),
             cmdline: reply.text(Text::Cmdline).into(),
             cgroup: reply.text(Text::Cgroup).into(),
+            environment: reply.text(Text::Environment).into(),
+            language: Language::from_raw(reply.language),
             readable: reply.readable,
         }
     }
 
-    fn bytes(&self) -> usize {
-        self.exe.len() + self.cmdline.len() + self.cgroup.len()
+    /// Bytes of all its strings.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.exe.len() + self.cmdline.len() + self.cgroup.len() + self.environment.len()
+    }
+
+    /// The same, with what an examination found.
+    fn examined(&self, found: Self) -> Self {
+        let readable = self.readable | found.readable;
+        Self { environment: found.environment, language: found.language, readable, ..self.clone() }
     }
 }
 
@@ -67,6 +81,10 @@ pub struct Process {
     pub info: Option<Rc<Info>>,
     /// The last write of its state.
     pub decided: Option<Decided>,
+    /// Times that it was examined.
+    pub examinations: u8,
+    /// The processor wants it, and only its ports are not permitted: another listener may change that.
+    pub waits_for_port: bool,
     /// The resnapshot that saw it last.
     seen_in: u64,
 }
@@ -149,7 +167,16 @@ impl Processes {
         self.last_handle += 1;
         let handle = self.last_handle;
         let (record, seen_in) = (*record, self.resnapshot);
-        self.by_handle.insert(handle, Process { handle, record, info: None, decided: None, seen_in });
+        let process = Process {
+            handle,
+            record,
+            info: None,
+            decided: None,
+            examinations: 0,
+            waits_for_port: false,
+            seen_in,
+        };
+        self.by_handle.insert(handle, process);
         self.by_tgid.insert(record.hdr.tgid, handle);
         handle
     }
@@ -190,6 +217,13 @@ impl Processes {
         let replaced = process.info.replace(Rc::new(info));
         self.release(replaced.as_ref());
         self.by_handle.get(&handle)
+    }
+
+    /// Adds what an examination found to what is known already. Gives whether it is kept.
+    pub fn examined(&mut self, handle: u64, found: Info) -> bool {
+        let known = self.get(handle).and_then(|process| process.info.as_ref());
+        let Some(info) = known.map(|known| known.examined(found)) else { return false };
+        self.info_bytes + info.bytes() <= MAX_INFO_BYTES && self.describe(handle, info).is_some()
     }
 
     /// A forked child runs its parent's executable: gives it the parent's strings, if they are known.

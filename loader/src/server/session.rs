@@ -59,6 +59,7 @@ impl<K: Kernel> Hub<K> {
         self.snapshot = Snapshot::Wanted;
         // Made by the selectors of another processor.
         self.kernel.forget_exes();
+        self.guard.forget_waiting();
     }
 
     fn may_open(&self, start: &Start) -> Result<(), tonic::Status> {
@@ -86,6 +87,8 @@ impl<K: Kernel> Hub<K> {
             tier_lacks: self.options.tier_lacks.clone(),
             turn_bytes: self.options.turn_bytes,
             call_bytes: self.options.call_bytes,
+            policy: self.guard.policy().rules(),
+            examines: self.guard.policy().examine,
             tiers: self.options.tiers.clone(),
         }
     }
@@ -120,6 +123,7 @@ impl<K: Kernel> Hub<K> {
             let Some(batch) = self.queue.next_batch() else { break };
             session.send(Kind::Batch(self.batch_message(batch)));
         }
+        self.send_denials(&session);
         self.send_ticks(&mut session);
         let is_open = !session.outbound.is_closed();
         self.session = is_open.then_some(session);
@@ -130,6 +134,13 @@ impl<K: Kernel> Hub<K> {
         let acknowledged_through = self.queue.acknowledged_through();
         let Batch { number, records, record_count, .. } = batch;
         v1::Batch { number, records, record_count, acknowledged_through }
+    }
+
+    fn send_denials(&mut self, session: &Session) {
+        while session.takes_batches() {
+            let Some(denied) = self.guard.next_denied() else { break };
+            session.send(Kind::Denied(denied));
+        }
     }
 
     fn send_ticks(&self, session: &mut Session) {
@@ -177,6 +188,7 @@ impl<K: Kernel> Hub<K> {
             original_bytes: slots[counter::ORIGINAL_BYTES],
             server_restarts: self.ledger.server_restarts(),
             control_collapsed: self.ledger.control_collapsed(),
+            denied: self.guard.denied_by_reason(),
             made_records: self.ledger.made(),
             streams_opened: self.ledger.streams(),
             counting_since_unix_ns: self.ledger.since_unix_ns(),

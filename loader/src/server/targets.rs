@@ -3,6 +3,7 @@
 //! A pid may be reused between what the rings told and the write that follows. Each write is stamped after it happened,
 //! and a record of the kernel that is older than the write, yet read later, repairs the byte.
 
+use crate::policy::Policy;
 use crate::server::kernel::Kernel;
 use crate::server::processes::{Decided, Process};
 use ratatosk_abi::{PortMode, TargetState};
@@ -45,7 +46,7 @@ impl Default for Targets {
 }
 
 impl Targets {
-    /// Replaces the wanted ports, writing only what changed.
+    /// Replaces the wanted ports by those that the policy permits, writing only what changed.
     ///
     /// # Errors
     /// [`PortError`], and nothing is written.
@@ -54,8 +55,13 @@ impl Targets {
         kernel: &mut K,
         ranges: &[PortRange],
         mode: PortMode,
+        policy: &Policy,
     ) -> Result<(), PortError> {
-        let wanted = spread(ranges, mode)?;
+        let mut wanted = spread(ranges, mode)?;
+        let permitted = |port: &u16| policy.permits_port(*port);
+        for (_, mode) in (0..=u16::MAX).zip(&mut wanted).filter(|(port, _)| !permitted(port)) {
+            *mode = PortMode::None;
+        }
         for (port, (old, new)) in (0..=u16::MAX).zip(self.ports.iter().zip(&wanted)) {
             if old != new {
                 kernel.set_port(port, *new);

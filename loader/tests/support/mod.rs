@@ -59,7 +59,8 @@ impl Probes {
             return None;
         }
         let mut attached =
-            attach(options, std::env::var("RATATOSK_TIER").ok().as_deref()).expect("probes attach");
+            attach(options, std::env::var("RATATOSK_TIER").ok().as_deref(), &Default::default())
+                .expect("probes attach");
         attached.kernel.beat(boottime_ns());
         attached.kernel.set_target(std::process::id(), TargetState::Observed);
         Some(Self { attached, _one: one })

@@ -31,6 +31,8 @@ pub use warning::Warning;
 
 pub(crate) use parse::compiled as compiled_regex;
 
+use crate::decorate::DecorateSettings;
+use crate::discover::sdk::Exclusion;
 use crate::exit::Exit;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -66,6 +68,10 @@ pub struct Config {
     pub health: HealthConfig,
     /// Socket that `ratatosk explain` asks. `RATATOSK_EXPLAIN_SOCKET`. Default: [`crate::explain::socket_beside`].
     pub explain_socket: Option<PathBuf>,
+    /// Routes, redaction, filters, sampling. Default: those of Beyla.
+    pub decorate: DecorateSettings,
+    /// What is left out of services that tell it themselves.
+    pub exclusion: Exclusion,
     /// What was odd about the settings; to be logged once logging stands.
     pub warnings: Vec<Warning>,
 }
@@ -281,6 +287,8 @@ impl Config {
             otlp: otlp::otlp(&mut env)?,
             shutdown_timeout: otlp::shutdown_timeout(&mut env)?,
             log_level: env.parsed("LOG_LEVEL", parse::log_level, parse::LOG_LEVELS)?.unwrap_or_default(),
+            decorate: decorate(&env)?,
+            exclusion: exclusion(&mut env)?,
             warnings: Vec::new(),
         };
         combinations::check(&env)?;
@@ -319,6 +327,25 @@ fn prometheus(env: &mut Environment) -> Result<Option<PrometheusConfig>, ConfigE
     let path = path.unwrap_or_else(|| "/metrics".to_owned());
     let port_variable = env.name_of("PROMETHEUS_PORT");
     Ok(port.flatten().map(|port| PrometheusConfig { port: port.get(), path, port_variable }))
+}
+
+fn decorate(env: &Environment) -> Result<DecorateSettings, ConfigError> {
+    Ok(DecorateSettings {
+        routes: env.section("routes")?,
+        redaction: env.section("attributes.sensitive_query_params")?,
+        filter: env.section("filter.application")?,
+        sampler: env.section("otel_traces_export.sampler")?,
+    })
+}
+
+fn exclusion(env: &mut Environment) -> Result<Exclusion, ConfigError> {
+    let default = Exclusion::default();
+    let mut is_on = |name| env.parsed(name, parse::boolean, parse::BOOLEANS);
+    Ok(Exclusion {
+        services: is_on("EXCLUDE_OTEL_INSTRUMENTED_SERVICES")?.unwrap_or(default.services),
+        span_metrics: is_on("EXCLUDE_OTEL_INSTRUMENTED_SERVICES_SPAN_METRICS")?
+            .unwrap_or(default.span_metrics),
+    })
 }
 
 fn health(env: &mut Environment) -> Result<HealthConfig, ConfigError> {

@@ -4,18 +4,25 @@
 //! out  [`Decide`] and [`WantPorts`] for the loader; for the pipeline, whether a process is selected, and its service
 //! keeps at most [`MAX_PROCESSES`] processes
 
+mod declared;
+mod denials;
+mod look;
 mod processes;
 mod rules;
+pub mod sdk;
 mod selection;
 mod standing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_looks;
 
+pub use denials::Denials;
 pub use processes::{Discovery, MAX_PROCESSES, Sight};
 pub use selection::{Matcher, SelectionError};
 pub use standing::{Denial, Matched, Miss, Origin, Standing};
 
-use ratatosk_proto::v1::{Decide, WantPorts};
+use ratatosk_proto::v1::{Decide, Examine, WantPorts};
 
 /// What the processor asks the loader for.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,4 +31,6 @@ pub enum Wish {
     Decide(Decide),
     /// About listening ports.
     WantPorts(WantPorts),
+    /// To look into one process.
+    Examine(Examine),
 }

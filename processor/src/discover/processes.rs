@@ -2,16 +2,17 @@
 
 use super::{
     Wish,
+    look::Look,
     selection::{Facts, Matcher},
     standing::{Denial, Miss, Origin, Standing},
 };
 use crate::config::Naming;
-use crate::model::{KtimeNs, ProcessChange, ProcessEvent, ProcessId, ProcessInfo, Service};
+use crate::model::{KtimeNs, OwnSignals, ProcessChange, ProcessEvent, ProcessId, ProcessInfo, Service};
 use crate::protocol::IncompleteCounts;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 use ratatosk_abi::TargetState;
-use ratatosk_proto::v1::{Decide, Scope, Verdict};
+use ratatosk_proto::v1::{Decide, Examine, Scope, Verdict};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 /// Processes remembered: `kernel.pid_max` of a plain machine. Beyond, new ones are not told, and counted.
@@ -86,6 +87,11 @@ struct Process {
     is_own: bool,
     asked: Option<(u64, Verdict)>,
     exited: Option<KtimeNs>,
+    look: Look,
+    /// What it exports itself.
+    own: OwnSignals,
+    /// The loader's policy holds back what was asked for.
+    is_denied: bool,
     service: Option<Arc<Service>>,
     /// What the settings call it.
     naming: Naming,
@@ -105,6 +111,12 @@ pub struct Discovery {
     before: HashMap<ProcessId, Process, RandomState>,
     in_snapshot: bool,
     wishes: VecDeque<Wish>,
+    /// The loader looks into processes when asked.
+    loader_examines: bool,
+    /// A criterion needs to know what a process is written in, before it is selected.
+    examines_candidates: bool,
+    /// How far the stream is.
+    now: KtimeNs,
     overflows: u64,
 }
 
@@ -129,6 +141,9 @@ impl Default for Process {
             is_own: false,
             asked: None,
             exited: None,
+            look: Look::default(),
+            own: OwnSignals::default(),
+            is_denied: false,
             service: None,
         }
     }
@@ -159,6 +174,7 @@ impl Process {
         match (self.selected, self.missed) {
             _ if self.is_own => Standing::Own,
             _ if self.state == TargetState::Denied => Standing::Denied(Denial::Policy),
+            (Some(_), _) if self.is_denied && self.activity.calls == 0 => Standing::Denied(Denial::Policy),
             (Some(origin), _) if self.activity.calls == 0 => Standing::NoTraffic(origin),
             (Some(origin), _) => Standing::Observed(origin),
             _ if !self.was_read => Standing::Undecided,
@@ -189,7 +205,7 @@ impl Process {
             owns_pid,
             exe: self.exe.as_deref(),
             cmdline: self.cmdline.as_deref(),
-            language: None,
+            language: Some(self.look.language.name()).filter(|name| !name.is_empty()),
             is_in_container: self.is_in_container,
             ports,
         }
@@ -203,8 +219,28 @@ impl Process {
         }
     }
 
+    fn describe(&self, pid: u32, instance_id: impl FnOnce() -> String) -> Service {
+        let declared = &self.look.declared;
+        Service {
+            name: self.name(),
+            namespace: self
+                .naming
+                .namespace
+                .clone()
+                .or_else(|| declared.namespace.clone())
+                .unwrap_or_default(),
+            instance_id: declared.instance_id.clone().unwrap_or_else(instance_id),
+            language: self.look.language.name().to_owned(),
+            attributes: declared.attributes.clone(),
+            own: self.own,
+            pid,
+            executable: self.exe.clone().unwrap_or_default(),
+        }
+    }
+
+    /// As the settings call it, else as it calls itself, else its executable's name, else its own short one.
     fn name(&self) -> String {
-        if let Some(name) = &self.naming.name {
+        if let Some(name) = self.naming.name.as_ref().or(self.look.declared.name.as_ref()) {
             return name.clone();
         }
         let file = self.exe.as_deref().and_then(|exe| exe.rsplit('/').next());
@@ -218,6 +254,7 @@ impl Discovery {
     #[must_use]
     pub fn new(matcher: Matcher, host: String) -> Self {
         Self {
+            examines_candidates: matcher.needs_language(),
             matcher,
             host,
             processes: HashMap::with_hasher(RandomState::default()),
@@ -226,6 +263,8 @@ impl Discovery {
             before: HashMap::with_hasher(RandomState::default()),
             in_snapshot: false,
             wishes: VecDeque::new(),
+            loader_examines: false,
+            now: KtimeNs(0),
             overflows: 0,
         }
     }
@@ -239,7 +278,10 @@ impl Discovery {
     pub fn connected(&mut self) {
         self.wishes.clear();
         self.wishes.push_back(Wish::WantPorts(self.matcher.want_ports()));
-        self.processes.values_mut().for_each(|process| process.asked = None);
+        for process in self.processes.values_mut() {
+            (process.asked, process.is_denied) = (None, false);
+            process.look.ask_again();
+        }
     }
 
     /// The next wish for the loader.
@@ -315,21 +357,66 @@ impl Discovery {
     pub fn service(&mut self, id: ProcessId) -> Arc<Service> {
         let host = &self.host;
         let known = self.processes.get_mut(&id).or_else(|| self.before.get_mut(&id));
-        let make = |name, namespace, executable| {
-            let instance_id = format!("{host}:{}", id.tgid);
-            Arc::new(Service { name, namespace, instance_id, pid: id.tgid, executable, ..Service::default() })
+        let instance_id = || format!("{host}:{}", id.tgid);
+        let Some(process) = known else {
+            return Arc::new(Service { instance_id: instance_id(), pid: id.tgid, ..Service::default() });
         };
-        match known {
-            Some(process) => match &process.service {
-                Some(service) => Arc::clone(service),
-                None => {
-                    let namespace = process.naming.namespace.clone().unwrap_or_default();
-                    let executable = process.exe.clone().unwrap_or_default();
-                    Arc::clone(process.service.insert(make(process.name(), namespace, executable)))
-                }
-            },
-            None => make(String::new(), String::new(), String::new()),
+        let service = match &process.service {
+            Some(service) => Arc::clone(service),
+            None => Arc::clone(process.service.insert(Arc::new(process.describe(id.tgid, instance_id)))),
+        };
+        // it speaks, so its runtime is loaded by now
+        if process.is_selected() {
+            self.look(id);
         }
+        service
+    }
+
+    /// Whether the loader answers when it is asked to look into a process.
+    pub const fn set_loader_examines(&mut self, examines: bool) {
+        self.loader_examines = examines;
+    }
+
+    /// Looks into every process that has an executable, since a criterion needs the language.
+    pub const fn set_examines_candidates(&mut self, examines: bool) {
+        self.examines_candidates = examines;
+    }
+
+    /// Whether the name of a process is not known yet, and will be in a moment.
+    #[must_use]
+    pub fn is_named_soon(&self, id: ProcessId) -> bool {
+        let is_awaited = |process: &Process| process.look.is_awaited(self.now);
+        self.loader_examines && self.processes.get(&id).is_some_and(is_awaited)
+    }
+
+    /// Has the loader look into a process, if that is of use now. Within a snapshot it is not known yet who is.
+    fn look(&mut self, id: ProcessId) {
+        let may = self.loader_examines && !self.in_snapshot;
+        let Some(process) = self.processes.get_mut(&id).filter(|process| may && !process.is_own) else {
+            return;
+        };
+        let Some(handle) = process.handle else { return };
+        if process.look.wants(self.now) {
+            self.wishes.push_back(Wish::Examine(Examine { handle }));
+        }
+    }
+
+    /// A process was seen to export `signals` itself. Gives its name if that is news.
+    pub fn exports(&mut self, id: ProcessId, signals: OwnSignals) -> Option<String> {
+        let process = self.processes.get_mut(&id).or_else(|| self.before.get_mut(&id))?;
+        let own = process.own.and(signals);
+        let is_news = own != process.own;
+        process.own = own;
+        process.service = process.service.take().filter(|_| !is_news);
+        is_news.then(|| process.name())
+    }
+
+    /// The loader's policy denies the process of this handle. Gives who it is.
+    pub fn denied(&mut self, handle: u64) -> Option<(ProcessId, String)> {
+        let mut processes = self.processes.iter_mut();
+        let (id, process) = processes.find(|(_, process)| process.handle == Some(handle))?;
+        process.is_denied = true;
+        Some((*id, process.exe.clone().unwrap_or_else(|| process.comm.clone())))
     }
 
     /// What follows replaces all that is known.
@@ -398,11 +485,14 @@ impl Discovery {
             self.overflows += 1;
             return None;
         }
-        let before = self.before.get(&event.process).map(|before| before.activity);
-        let process = self
-            .processes
-            .entry(event.process)
-            .or_insert_with(|| Process { activity: before.unwrap_or_default(), ..Process::default() });
+        // what the loader does not tell again
+        let before = self.before.get(&event.process).map(|before| Process {
+            activity: before.activity,
+            look: before.look.clone(),
+            own: before.own,
+            ..Process::default()
+        });
+        let process = self.processes.entry(event.process).or_insert_with(|| before.unwrap_or_default());
         process.parent_tgid = event.parent.tgid;
         process.state = event.state;
         process.is_own = event.state == TargetState::Own;
@@ -421,6 +511,7 @@ impl Discovery {
             process.cmdline = parent.cmdline;
             process.is_in_container = parent.is_in_container;
             process.naming = parent.naming;
+            process.look = parent.look.of_child();
         }
     }
 
@@ -434,6 +525,9 @@ impl Discovery {
             process.last_match = None;
             process.exe = None;
             process.handle = None;
+            process.look = Look::default();
+            process.own = OwnSignals::default();
+            process.is_denied = false;
             process.service = None;
         }
     }
@@ -443,6 +537,10 @@ impl Discovery {
         let owns_pid = self.owns_pid(info.process);
         let Some(process) = self.processes.get_mut(&info.process) else { return };
         let is_worker = process.is_selected() && process.is_forked;
+        // the same process, looked into meanwhile: what selected it may be gone, and it stays selected
+        let is_known =
+            process.is_selected() && process.handle == Some(info.handle) && !self.matcher.needs_language();
+        process.look.found(info);
         process.was_read = true;
         process.state = info.state;
         process.handle = Some(info.handle);
@@ -453,7 +551,7 @@ impl Discovery {
         process.cmdline = info.cmdline.filter(|_| self.matcher.needs_cmdline()).map(joined);
         process.service = None;
         // a worker stays what its parent was when it was forked
-        if !is_worker {
+        if !is_worker && !is_known {
             process.judge(info.process, &self.matcher, owns_pid);
         }
         process.rename(info.process, &self.matcher, owns_pid);
@@ -502,14 +600,24 @@ impl Discovery {
             return;
         }
         process.asked = Some((handle, verdict));
+        let looks = verdict == Verdict::Observe || (self.examines_candidates && process.exe.is_some());
         // ignoring an executable is no loss: a listening port that matches overrides it in the kernel
         let whole = verdict == Verdict::Ignore || by_executable;
         let scope = if whole { Scope::Executable } else { Scope::Process };
         self.wishes.push_back(Wish::Decide(Decide { handle, verdict: verdict.into(), scope: scope.into() }));
+        if looks {
+            self.look(id);
+        }
+    }
+
+    /// A stream begins at `now`, maybe of another boot.
+    pub const fn begin_at(&mut self, now: KtimeNs) {
+        self.now = now;
     }
 
     /// Records made before `watermark` have all come: who ended before is forgotten.
     pub fn retire(&mut self, watermark: KtimeNs) {
+        self.now = self.now.max(watermark);
         self.processes
             .retain(|_, process| process.exited.is_none_or(|exited| exited.after(GRACE) >= watermark));
     }

@@ -143,6 +143,12 @@ impl RuleSet {
             .any(|rule| rule.cmd_args.is_some())
     }
 
+    /// Languages are asked for.
+    pub(super) fn needs_language(&self) -> bool {
+        let all = self.instrument.iter().chain(&self.exclude).chain(&self.default_exclude);
+        all.into_iter().any(|rule| rule.language.is_some())
+    }
+
     /// A port that matches decides by itself.
     pub(super) fn ports_decide(&self) -> bool {
         let with_ports = self.instrument.iter().filter(|rule| !rule.criteria.open_ports.is_empty());

@@ -149,6 +149,12 @@ impl Matcher {
         self.rules.needs_cmdline()
     }
 
+    /// The language matters.
+    #[must_use]
+    pub fn needs_language(&self) -> bool {
+        self.rules.needs_language()
+    }
+
     /// Only executables decide: then a decision holds for every process of an executable.
     #[must_use]
     pub fn is_by_executable(&self) -> bool {

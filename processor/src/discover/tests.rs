@@ -45,6 +45,8 @@ fn info(process: ProcessId, handle: u64, exe: &str) -> ProcessInfo<'_> {
         exe: Some(exe.as_bytes()),
         cmdline: None,
         cgroup: None,
+        language: None,
+        environment: None,
         comm: *b"comm\0\0\0\0\0\0\0\0\0\0\0\0",
         state: TargetState::Unknown,
     }
@@ -63,7 +65,7 @@ fn decisions(discovery: &mut Discovery) -> Vec<(u64, Verdict, Scope)> {
     std::iter::from_fn(|| discovery.next_wish())
         .filter_map(|wish| match wish {
             Wish::Decide(decide) => Some((decide.handle, decide.verdict(), decide.scope())),
-            Wish::WantPorts(_) => None,
+            Wish::WantPorts(_) | Wish::Examine(_) => None,
         })
         .collect()
 }

@@ -26,6 +26,8 @@ fn announce(discovery: &mut Discovery, tgid: u32, exe: Option<&str>, port: Optio
         cmdline: None,
         cgroup: None,
         comm,
+        environment: None,
+        language: None,
         state,
     });
     if let Some(port) = port {

@@ -11,6 +11,7 @@ mod prometheus;
 mod series;
 
 use crate::config::Config;
+use crate::discover::sdk::Tells;
 use crate::exit::Exit;
 use crate::model::Span;
 use crate::telemetry::Telemetry;
@@ -26,6 +27,11 @@ pub trait Exporter {
 
     /// There will be no more spans: delivers what it holds, within its time. The pipeline waits.
     fn shut_down(&mut self) {}
+
+    /// What it tells: spans of services that export the same themselves are kept from it.
+    fn tells(&self) -> Tells {
+        Tells::Everything
+    }
 
     /// Nobody reads what it writes any more (the reader of a pipe ended): there is no use in going on.
     fn is_closed(&self) -> bool {

@@ -45,6 +45,7 @@ pub(crate) fn client_span() -> Span {
         language: "python".to_owned(),
         pid: 43,
         executable: "/usr/bin/python3.11".to_owned(),
+        ..Service::default()
     });
     span.http.method = "_OTHER";
     span.http.method_original = Some("BREW".into());

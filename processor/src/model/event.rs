@@ -2,7 +2,7 @@
 
 use super::{KtimeNs, ProcessId};
 pub use ratatosk_abi::Direction;
-use ratatosk_abi::{Missing, OffsetKind, SocketId, TargetState};
+use ratatosk_abi::{Language, Missing, OffsetKind, SocketId, TargetState};
 use std::net::{IpAddr, SocketAddr};
 
 /// One record, checked. Borrows the batch.
@@ -151,6 +151,10 @@ pub struct ProcessInfo<'a> {
     pub cmdline: Option<&'a [u8]>,
     /// Content of `/proc/<pid>/cgroup`, if readable.
     pub cgroup: Option<&'a [u8]>,
+    /// What it is written in, if somebody looked.
+    pub language: Option<Language>,
+    /// `NAME=value`, each with its NUL, of three variables, if somebody looked.
+    pub environment: Option<&'a [u8]>,
     /// Short name.
     pub comm: [u8; 16],
     /// What the probe did with it when this was written.

@@ -8,6 +8,6 @@ mod time;
 
 pub use event::{Chunk, Close, Direction, Event, Offset, ProcessChange, ProcessEvent, ProcessInfo, Socket};
 pub use exchange::{EndedBy, Exchange, HttpExchange, Incomplete, Method, RawQuery, Role, TraceParent};
-pub use process::{ProcessId, Service};
+pub use process::{OwnSignals, ProcessId, Service};
 pub use span::{Http, SAMPLED, Signals, Span, SpanId, SpanKind, TraceId};
 pub use time::{ClockPair, KtimeNs, UnixNanos};

@@ -24,4 +24,24 @@ pub struct Service {
     pub pid: u32,
     /// `process.executable.path`, empty if it is not known.
     pub executable: String,
+    /// Other resource attributes that the process declares by `OTEL_RESOURCE_ATTRIBUTES`, each key once.
+    pub attributes: Vec<(String, String)>,
+    /// What it was seen to export itself.
+    pub own: OwnSignals,
+}
+
+/// Signals that a process exports by an SDK of its own.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct OwnSignals {
+    pub traces: bool,
+    pub metrics: bool,
+}
+
+impl OwnSignals {
+    /// Those of both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self { traces: self.traces || other.traces, metrics: self.metrics || other.metrics }
+    }
 }

@@ -133,6 +133,16 @@ const POINTS_DROPPED: Metric = counter(
 );
 const OTLP_REQUESTS: Metric =
     counter("ratatosk_otlp_requests_total", &["signal", "result"], "Attempts to send an OTLP request.");
+const SPANS_EXCLUDED: Metric = counter(
+    "ratatosk_spans_excluded_total",
+    &["exporter"],
+    "Spans kept from an exporter because their service tells the same by an SDK of its own.",
+);
+const DENIED: Metric = counter(
+    "ratatosk_policy_denied_total",
+    &["reason"],
+    "Requests of the processor that the loader's policy denied; each is a warning in the log.",
+);
 const SERIES_OVERFLOW: Metric = counter(
     "ratatosk_series_overflow_total",
     &["metric"],
@@ -278,6 +288,11 @@ impl Telemetry {
         self.add(&OTLP_REQUESTS, [signal, result], n);
     }
 
+    /// Spans kept from an exporter, as their service tells them itself.
+    pub fn spans_excluded(&self, exporter: &'static str, n: u64) {
+        self.add(&SPANS_EXCLUDED, [exporter, ""], n);
+    }
+
     /// `n` observations of `metric` went to its overflow series.
     pub fn series_overflow(&self, metric: &'static str, n: u64) {
         self.add(&SERIES_OVERFLOW, [metric, ""], n);
@@ -342,6 +357,7 @@ fn write<'a>(out: &mut String, metric: &Metric, samples: impl IntoIterator<Item 
 
 fn render_loader(out: &mut String, status: &v1::Status) {
     write(out, &PRODUCED, produced_by_name(status).into_iter().map(|(kind, n)| (vec![kind], n)));
+    write(out, &DENIED, by_reason(&status.denied).into_iter().map(|(reason, n)| (vec![reason], n)));
     let missing = by_reason(&status.payload_missing);
     write(out, &PAYLOAD_MISSING, missing.into_iter().map(|(reason, n)| (vec![reason], n)));
     for (metric, value) in [
@@ -402,6 +418,7 @@ fn render_own(out: &mut String, own: &Own) {
         &ENDED,
         &SPANS_EXPORTED,
         &SPANS_DROPPED,
+        &SPANS_EXCLUDED,
         &SPANS_LEFT_OUT,
         &ROUTES_FOLDED,
         &POINTS_EXPORTED,

@@ -12,8 +12,8 @@ use ratatosk::{
     telemetry::Telemetry,
 };
 use ratatosk_abi::{
-    ABI_VERSION, ChunkRecord, ConnRecord, Direction, ProcessInfoRecord, ProcessRecord, RecordHeader,
-    RecordKind, SocketId, TargetState, readable,
+    ABI_VERSION, ChunkRecord, ConnRecord, Direction, Language, ProcessInfoRecord, ProcessRecord,
+    RecordHeader, RecordKind, SocketId, TargetState, readable,
 };
 use ratatosk_proto::{
     PROTOCOL_VERSION,
@@ -234,6 +234,23 @@ impl Records {
             ..ProcessInfoRecord::default()
         };
         self.push(&record, exe.as_bytes())
+    }
+
+    /// The loader looked into `who`.
+    pub fn examined(mut self, who: Who, handle: u64, exe: &str, found: (Language, &str)) -> Self {
+        let (language, environment) = found;
+        let payload = [exe, environment].concat();
+        let record = ProcessInfoRecord {
+            hdr: self.header(RecordKind::ProcessInfo, size_of::<ProcessInfoRecord>(), payload.len(), who),
+            handle,
+            exe_len: u16::try_from(exe.len()).expect("short"),
+            environment_len: u16::try_from(environment.len()).expect("short"),
+            language: language as u8,
+            readable: readable::EXE | readable::BINARY | readable::ENVIRONMENT,
+            parent_tgid: 1,
+            ..ProcessInfoRecord::default()
+        };
+        self.push(&record, payload.as_bytes())
     }
 
     /// Something happened to a connection; its offsets are those that `wire` has reached.

@@ -1,5 +1,6 @@
 //! The kernel side, the attacher and a processor, all under the test's hand.
 
+use crate::policy::Policy;
 use crate::process::ipc::{self, Reply, RequestKind, Text};
 use crate::process::server::{Handover, ServerOptions};
 use crate::server::kernel::Kernel;
@@ -116,6 +117,7 @@ pub fn handover(
     let (helper, attacher) =
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).expect("a pair");
     let options = ServerOptions {
+        policy: Policy::default(),
         processor_uid: uid,
         turn_bytes: 1024,
         call_bytes: 512,

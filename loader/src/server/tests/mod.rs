@@ -2,4 +2,5 @@
 
 mod fake;
 mod hub;
+mod policy;
 mod stream;

@@ -28,7 +28,21 @@ pub(super) const SUPPORTED: &[&str] = &[
     "discovery.exclude_services",
     "discovery.default_exclude_services",
     "discovery.excluded_linux_system_paths",
+    "auto_target_language",
+    "discovery.exclude_otel_instrumented_services",
+    "discovery.exclude_otel_instrumented_services_span_metrics",
     // what is told
+    "routes.unmatched",
+    "routes.patterns",
+    "routes.ignored_patterns",
+    "routes.ignore_mode",
+    "routes.wildcard_char",
+    "routes.max_path_segment_cardinality",
+    "filter.application",
+    "attributes.sensitive_query_params.add",
+    "attributes.sensitive_query_params.remove",
+    "otel_traces_export.sampler.name",
+    "otel_traces_export.sampler.arg",
     "trace_printer",
     "print_traces",
     "prometheus_export.port",
@@ -94,7 +108,7 @@ pub(super) const SUPPORTED: &[&str] = &[
 /// Beginnings of the keys of an entry of `discovery` that have no effect yet. An entry that asks for `k8s_*`,
 /// `container_name` or an unknown language matches nothing.
 pub(super) const CRITERIA_NOT_YET: &[&str] =
-    &["languages", "container_name", "k8s_", "exports", "sampler.", "routes.", "metrics."];
+    &["container_name", "k8s_", "exports", "sampler.", "routes.", "metrics."];
 
 pub(super) fn of(key: &Key) -> Status {
     if SUPPORTED.contains(&key.place().as_str()) { Status::Supported } else { Status::NotYet }

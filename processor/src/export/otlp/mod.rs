@@ -21,6 +21,7 @@ mod traces;
 use super::series::Store;
 use super::{BoxedExporter, ExportError, Exporter, Parts};
 use crate::config::otlp::{Metrics as MetricSettings, Settings, Traces as TraceSettings};
+use crate::discover::sdk::Tells;
 use crate::model::Span;
 use crate::telemetry::Telemetry;
 use client::Client;
@@ -140,6 +141,10 @@ struct Otlp {
 impl Exporter for Otlp {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn tells(&self) -> Tells {
+        Tells::Traces
     }
 
     fn export(&mut self, spans: &[Span]) {

@@ -50,7 +50,7 @@ impl Machine {
         if service.pid != 0 {
             attributes.push(number("process.pid", service.pid));
         }
-        for (key, value) in &self.attributes {
+        for (key, value) in service.attributes.iter().chain(&self.attributes) {
             if !attributes.iter().any(|known| known.key == *key) {
                 attributes.push(text(key, value));
             }

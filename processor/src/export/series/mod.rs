@@ -17,6 +17,7 @@ mod table;
 use super::{BoxedExporter, ExportError, Exporter, Parts};
 use crate::config::Config;
 use crate::config::otlp::{Exemplars, Exponential};
+use crate::discover::sdk::Tells;
 use crate::model::{Service, Span, SpanKind};
 use crate::telemetry::Telemetry;
 pub(super) use exemplar::Exemplar;
@@ -45,6 +46,10 @@ struct Recorder {
 impl Exporter for Recorder {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn tells(&self) -> Tells {
+        Tells::Metrics
     }
 
     fn export(&mut self, spans: &[Span]) {

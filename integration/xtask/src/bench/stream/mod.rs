@@ -26,6 +26,7 @@ use ratatosk::{
     telemetry::Telemetry,
 };
 use ratatosk_loader::{
+    policy::Policy,
     process::server::{Handover, ServerOptions, run as serve},
     server::{ledger::LedgerPage, queue::QueueBounds},
 };
@@ -130,6 +131,7 @@ fn start_server(socket: &Path, progress: &Arc<Progress>) -> anyhow::Result<Owned
         tiers: Vec::new(),
         bounds: QueueBounds::default(),
         own_tgids: Vec::new(),
+        policy: Policy::default(),
     };
     let (listener, source) = (UnixListener::bind(socket)?, Source::new(Arc::clone(progress)));
     let ledger = Box::leak(Box::<LedgerPage>::default());

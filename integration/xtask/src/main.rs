@@ -1,5 +1,6 @@
 //! Chores of the house: `cargo xtask <what>`.
 
+mod matrix;
 mod pages;
 mod vm;
 
@@ -25,12 +26,15 @@ enum Chore {
     },
     /// Run a command on another kernel, in a QEMU guest (as root): cargo xtask vm --kernel 6.12 -- command
     Vm(vm::Vm),
+    /// Run the tests that depend on the kernel on every kernel that is promised, in QEMU guests (as root)
+    Matrix(matrix::Matrix),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
         Chore::Gen { check: true } => check(),
         Chore::Gen { check: false } => pages().iter().try_for_each(write),
+        Chore::Matrix(matrix) => matrix::run(&matrix),
         Chore::Vm(vm) => return exit_code(vm::run(&vm)),
     };
     match outcome {

@@ -23,6 +23,7 @@ pub fn pages() -> Vec<Page> {
     vec![
         Page { path: "docs/cli.md", text: cli() },
         Page { path: "docs/metrics.md", text: metrics(&exposition()) },
+        Page { path: "docs/kernel-support.md", text: crate::matrix::page(MADE) },
     ]
 }
 

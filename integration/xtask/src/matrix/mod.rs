@@ -129,7 +129,7 @@ fn run_cell(cell: &'static Cell, kernel: &Kernel, binaries: &Binaries) -> anyhow
     let started = Instant::now();
     println!("== matrix {}: Linux {}, {}", cell.name(), kernel.version, cell.tier_name());
     let vm = guest(cell, binaries)?;
-    let (ended, printed) = booted(&vm, kernel)?;
+    let (ended, printed) = patiently(|| boot(&vm, kernel))?;
     let complaints = complaints(cell, &ended, &printed);
     for complaint in &complaints {
         println!("matrix {}: {complaint}", cell.name());
@@ -143,25 +143,30 @@ fn run_cell(cell: &'static Cell, kernel: &Kernel, binaries: &Binaries) -> anyhow
     Ok(Outcome { cell, counts, seconds: started.elapsed().as_secs() })
 }
 
-/// Boots, once more if the guest did not come up.
-fn booted(vm: &Vm, kernel: &Kernel) -> anyhow::Result<(Ended, String)> {
-    let mut boot = 1;
-    loop {
-        let heard = Heard::default();
-        let output = Output {
-            stdout: Box::new(Tee { heard: heard.clone(), to: io::stdout() }),
-            stderr: Box::new(Tee { heard: heard.clone(), to: io::stderr() }),
-        };
-        match vm::boot(vm, kernel, output)? {
-            Ended::Died { has_booted: false, console } if boot < BOOTS => {
+/// Tries once more if the guest did not come up.
+fn patiently(mut boot: impl FnMut() -> anyhow::Result<(Ended, String)>) -> anyhow::Result<(Ended, String)> {
+    for _ in 1..BOOTS {
+        match boot()? {
+            (Ended::Died { has_booted: false, console }, _) => {
                 println!(
                     "matrix: the guest did not come up, trying again; its console ends with:\n{console}"
                 );
             }
-            ended => return Ok((ended, heard.text())),
+            ended => return Ok(ended),
         }
-        boot += 1;
     }
+    boot()
+}
+
+/// How the guest ended, and all that it printed.
+fn boot(vm: &Vm, kernel: &Kernel) -> anyhow::Result<(Ended, String)> {
+    let heard = Heard::default();
+    let output = Output {
+        stdout: Box::new(Tee { heard: heard.clone(), to: io::stdout() }),
+        stderr: Box::new(Tee { heard: heard.clone(), to: io::stderr() }),
+    };
+    let ended = vm::boot(vm, kernel, output)?;
+    Ok((ended, heard.text()))
 }
 
 fn guest(cell: &Cell, binaries: &Binaries) -> anyhow::Result<Vm> {

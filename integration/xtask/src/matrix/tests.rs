@@ -57,6 +57,22 @@ fn a_guest_that_died_or_hung_shows_its_console() {
 }
 
 #[test]
+fn a_guest_that_did_not_come_up_gets_one_more_boot_and_no_other_does() {
+    for (has_booted, boots) in [(false, 2), (true, 1)] {
+        let mut count = 0;
+        let (ended, _) = patiently(|| {
+            count += 1;
+            Ok((died(has_booted), String::new()))
+        })
+        .expect("an end");
+        assert!(matches!(ended, Ended::Died { .. }));
+        assert_eq!(count, boots);
+    }
+    let failed = patiently(|| Ok((Ended::Code(1), "a failed test".to_owned()))).expect("an end");
+    assert!(matches!(failed.0, Ended::Code(1)), "a failed test is no reason to try again");
+}
+
+#[test]
 fn options_choose_cells_by_kernel_and_tier() {
     let chosen = |kernel: Option<&str>, tier: Option<&str>| {
         let matrix = Matrix { kernel: kernel.map(str::to_owned), tier: tier.map(str::to_owned) };

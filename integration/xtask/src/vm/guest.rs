@@ -65,16 +65,16 @@ pub fn run(vm: &Vm, kernel: &Kernel, output: Output) -> anyhow::Result<Ended> {
     write_control(vm, &traces.folder.join("control"))?;
     let mut qemu = qemu(vm, kernel, &traces.folder)?;
     share_all(vm, kernel, &mut traces, &mut qemu)?;
+    let printers = [
+        Printer::of(&traces.folder.join("stdout"), output.stdout)?,
+        Printer::of(&traces.folder.join("stderr"), output.stderr)?,
+    ];
     let mut guest = qemu.spawn().context("starting qemu-system-x86_64")?;
-    let printers = [("stdout", output.stdout), ("stderr", output.stderr)]
-        .map(|(name, to)| print_pipe(&traces.folder.join(name), to));
     let limit = Duration::from_secs(vm.limit);
     let stopped = wait(&mut guest, &traces.folder, limit, &interrupts);
     drop(guest.kill());
     drop(guest.wait());
-    for printer in printers {
-        drop(printer.join());
-    }
+    printers.into_iter().for_each(Printer::finish);
     Ok(stopped?.unwrap_or_else(|| ended(&traces.folder)))
 }
 
@@ -91,10 +91,12 @@ fn has_booted(folder: &Path) -> bool {
     folder.join("control").join(BOOTED).exists()
 }
 
+/// The end of what the kernel logged, and what QEMU itself said.
 fn console_tail(folder: &Path) -> String {
-    let console = fs::read(folder.join("console")).unwrap_or_default();
-    let console = String::from_utf8_lossy(&console).into_owned();
-    let lines: Vec<&str> = console.lines().collect();
+    let read =
+        |name: &str| String::from_utf8_lossy(&fs::read(folder.join(name)).unwrap_or_default()).into_owned();
+    let text = read("console") + &read("qemu");
+    let lines: Vec<&str> = text.lines().collect();
     lines.get(lines.len().saturating_sub(CONSOLE_LINES)..).unwrap_or_default().join("\n")
 }
 
@@ -194,19 +196,36 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     path.with_extension(suffix)
 }
 
-/// Hands on what the guest prints until its QEMU is gone.
-fn print_pipe(pipe: &Path, mut to: Box<dyn Write + Send>) -> thread::JoinHandle<()> {
-    let pipe = with_suffix(pipe, "out");
-    thread::spawn(move || {
-        let Ok(mut pipe) = OpenOptions::new().read(true).open(pipe) else { return };
-        let mut buffer = [0; 4096];
-        while let Ok(read @ 1..) = pipe.read(&mut buffer) {
-            let bytes = buffer.get(..read).unwrap_or_default();
-            if to.write_all(bytes).and_then(|()| to.flush()).is_err() {
-                return;
-            }
+/// Hands on what the guest prints.
+struct Printer {
+    /// Without another writer, opening the pipe would wait for QEMU, for ever if it does not start.
+    writer: File,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Printer {
+    fn of(pipe: &Path, to: Box<dyn Write + Send>) -> anyhow::Result<Self> {
+        let pipe = with_suffix(pipe, "out");
+        let writer = OpenOptions::new().read(true).write(true).open(&pipe)?;
+        let reader = File::open(&pipe)?;
+        Ok(Self { writer, thread: thread::spawn(move || hand_on(reader, to)) })
+    }
+
+    /// Once QEMU is gone.
+    fn finish(self) {
+        drop(self.writer);
+        drop(self.thread.join());
+    }
+}
+
+fn hand_on(mut from: File, mut to: Box<dyn Write + Send>) {
+    let mut buffer = [0; 4096];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        let bytes = buffer.get(..read).unwrap_or_default();
+        if to.write_all(bytes).and_then(|()| to.flush()).is_err() {
+            return;
         }
-    })
+    }
 }
 
 fn share_all(vm: &Vm, kernel: &Kernel, traces: &mut Traces, qemu: &mut Command) -> anyhow::Result<()> {

@@ -5,8 +5,8 @@ use ratatosk_bpf::probes::{self, Family};
 use std::fmt::Write;
 
 const INTRO: &str = "\
-Ratatosk needs x86-64, BTF (`/sys/kernel/btf/vmlinux`) and Linux 6.1 or newer. Between 5.11 and 6.0 nothing that we know of stands
-in its way, and nobody ran it there. Before 5.11 the loader says that the kernel is too old, and ends with code 69.
+Ratatosk needs x86-64, BTF (`/sys/kernel/btf/vmlinux`) and Linux 6.1 or newer. Before 5.11 the loader says that the kernel is
+too old, and ends with code 69. Between 5.11 and 6.0 nobody ran it: the self-test decides, as everywhere.
 
 The version decides nothing, since distributions port features back. At its start the loader tries one tier after the other
 and takes the first that passes a self-test over loopback; `ratatosk explain` tells which it is, and why not the others.
@@ -15,13 +15,13 @@ and takes the first that passes a self-test over loopback; `ratatosk explain` te
 const CHOICE: &str = "\
 ## What is chosen
 
-| the kernel | at work | else |
-|---|---|---|
-| has the tracepoints `sock_recv_length` and `sock_send_length` (6.3), and tasks do not preempt each other within it | `socket` | `inet` |
-| has no such tracepoints | `inet` | |
-| preempts, or may and does not tell, and keeps every return of a kprobe session (6.14) | `inet_session` | `socket`, `inet` |
-| preempts, and is older than 6.14 | `socket`, or `inet` before 6.3 | calls that a preempted program misses are counted as `reentrancy` |
+| the kernel | tried in this order |
+|---|---|
+| does not preempt | `socket`, `inet` |
+| preempts, or may and does not tell, and keeps every return of a kprobe session (6.14 and later) | `inet_session`, `socket`, `inet` |
+| preempts, and is older | `socket`, `inet`: calls that a preempted program misses are counted as `reentrancy` |
 
+`socket` needs tracepoints that came with 6.3, so it fails on 6.1 and `inet` follows.
 The reasons stand in [ADR 4](adr/0004-kprobe-sessions-where-the-kernel-preempts.md), the hooks of each tier in
 [architecture.md](architecture.md#which-probes). `RATATOSK_TIER` forces one.
 ";

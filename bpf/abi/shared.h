@@ -49,6 +49,7 @@ enum counter_slot {
 	COUNTER_SOCKET_CALLS = 8,	/* calls of observed tasks that moved bytes */
 	COUNTER_POLICY_DENIED = 9,	/* calls of observed tasks that the policy forbids to look at */
 	COUNTER_NESTED_CALL = 10,	/* calls that began inside another one of the same task */
+	COUNTER_UNNAMED_SOCKET = 11,	/* calls on sockets that no program gave a cookie: the one that does was missed */
 	COUNTER_MISSING = 16,		/* + enum missing_reason: calls whose payload was not read */
 	COUNTER_SLOTS = 32,
 };

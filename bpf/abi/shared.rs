@@ -102,6 +102,7 @@ pub mod counter {
     pub const SOCKET_CALLS: usize = 8;
     pub const POLICY_DENIED: usize = 9;
     pub const NESTED_CALL: usize = 10;
+    pub const UNNAMED_SOCKET: usize = 11;
     /// First of the slots by [`crate::Missing`].
     pub const MISSING: usize = 16;
     pub const SLOTS: usize = 32;

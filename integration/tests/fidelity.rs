@@ -204,12 +204,13 @@ fn twenty_thousand_requests_at_full_speed_equal_the_log() {
     let (untold, invented) = (lacking(&log, &told), lacking(&told, &log));
     assert!(
         untold.is_empty() && invented.is_empty(),
-        "{} not told, as {:#?}; {} told otherwise, as {:#?}; {:?}",
+        "{} not told, as {:#?}; {} told otherwise, as {:#?}; {:?}; lost: {:?}",
         untold.len(),
-        untold.iter().take(5).collect::<Vec<_>>(),
+        untold.iter().take(130).map(|row| &row.0).collect::<Vec<_>>(),
         invented.len(),
         invented.iter().take(5).collect::<Vec<_>>(),
         agent.scrape().non_zero("ratatosk_exchanges_incomplete_total"),
+        agent.scrape().non_zero("ratatosk_records_dropped_total"),
     );
     agent.assert_no_drops();
     assert_metrics(&before, &agent.scrape(), &log);

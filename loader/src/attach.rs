@@ -29,12 +29,14 @@ pub enum AttachError {
     #[error("{KERNEL_BTF} is missing: this kernel has no BTF; boot one built with CONFIG_DEBUG_INFO_BTF=y")]
     NoBtf,
     /// A family that is always needed did not start.
-    #[error("probes of family {family}: {reason}; see docs/architecture.md for what a kernel needs")]
+    #[error("probes of family {family}: {reason}{hint}; docs/kernel-support.md says what works where")]
     Family {
         /// Which.
         family: &'static str,
         /// Why.
         reason: TierError,
+        /// More about the kernel, or nothing.
+        hint: String,
     },
     /// No family that carries payload works here.
     #[error("no tier works on this kernel: {0}; RATATOSK_LOG=debug shows the verifier's words")]
@@ -104,7 +106,8 @@ pub fn attach(options: &LoadOptions, forced: Option<&str>, policy: &Policy) -> R
     let mut families = Vec::new();
     for family in probes::ALWAYS {
         let started = start(family, options, &mut maps);
-        families.push(started.map_err(|reason| AttachError::Family { family: family.name(), reason })?);
+        let failed = |reason| AttachError::Family { family: family.name(), reason, hint: age_hint() };
+        families.push(started.map_err(failed)?);
     }
     let mut kernel = MappedKernel::new(&maps, options)?;
     let (mut reasons, mut tested) = (Vec::new(), 0);
@@ -183,6 +186,28 @@ fn preferred(preempts: bool, sessions_keep_every_return: bool) -> Tiers {
 fn with_connections(options: &LoadOptions, tiers: &Tiers) -> LoadOptions {
     let is_used = tiers.iter().any(|tier| tier.name() == InetSession.name());
     LoadOptions { conns_by_cookie: if is_used { CONNS_BY_COOKIE } else { 0 }, ..options.clone() }
+}
+
+/// Tracing programs find the socket of a file, and keep state by socket, from this Linux on.
+const OLDEST: (u32, u32) = (5, 11);
+
+/// The verifier refuses an old kernel's missing helper with no more than EINVAL: the version tells people what that means. It
+/// decides nothing, since distributions port such things back.
+fn age_hint() -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let (release, (major, minor)) = (release.trim(), OLDEST);
+    match version(release) {
+        Some(known) if known < OLDEST => {
+            format!(": this is Linux {release}, and the probes need {major}.{minor} or newer")
+        }
+        _ => String::new(),
+    }
+}
+
+/// Major and minor of a release, as `6.1.0-40-amd64`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 fn tier_names() -> String {
@@ -284,6 +309,13 @@ mod tests {
     ) -> Vec<(String, TierState, String)> {
         let tiers = report(chosen, failed, tried, forced).into_iter();
         tiers.map(|tier| (tier.name.clone(), tier.state(), tier.reason)).collect()
+    }
+
+    #[test]
+    fn a_release_has_a_major_and_a_minor() {
+        assert_eq!(version("5.10.0-46-cloud-amd64"), Some((5, 10)));
+        assert_eq!(version("7.2-rc1"), Some((7, 2)));
+        assert_eq!((version(""), version("unknown")), (None, None));
     }
 
     #[test]

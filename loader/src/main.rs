@@ -8,7 +8,10 @@ use ratatosk_loader::{
     process::attacher,
     standalone,
 };
-use std::{io::IsTerminal, process::ExitCode};
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -43,7 +46,8 @@ fn show_policy(options: &ShowPolicy) -> ExitCode {
 }
 
 fn fail(error: &LoaderError) -> ExitCode {
-    eprintln!("ratatosk-loader: {error}");
+    // in one write: the other side has the same stderr
+    let _told = std::io::stderr().write_all(format!("ratatosk-loader: {error}\n").as_bytes());
     ExitCode::from(error.exit_code())
 }
 

@@ -254,7 +254,7 @@ static __always_inline struct conn_state *begin_call(struct call *call)
 	struct conn_state *conn = conn_of(call->sk);
 
 	if (!conn) {
-		count(COUNTER_DATA_RING_FULL);
+		count(cookie_of(call->sk) ? COUNTER_DATA_RING_FULL : COUNTER_UNNAMED_SOCKET);
 		return NULL;
 	}
 	conn->is_told = true;

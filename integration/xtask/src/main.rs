@@ -1,6 +1,7 @@
 //! Chores of the house: `cargo xtask <what>`.
 
 mod bench;
+mod matrix;
 mod pages;
 mod vm;
 
@@ -28,6 +29,8 @@ enum Chore {
     Vm(vm::Vm),
     /// Measure what the agent costs: cargo xtask bench app
     Bench(bench::Bench),
+    /// Run the tests that depend on the kernel on every kernel that is promised, in QEMU guests (as root)
+    Matrix(matrix::Matrix),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Chore::Gen { check: true } => check(),
         Chore::Gen { check: false } => pages().iter().try_for_each(write),
         Chore::Bench(bench) => bench::run(&bench),
+        Chore::Matrix(matrix) => matrix::run(&matrix),
         Chore::Vm(vm) => return exit_code(vm::run(&vm)),
     };
     match outcome {

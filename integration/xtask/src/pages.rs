@@ -25,6 +25,7 @@ pub fn pages() -> Vec<Page> {
         Page { path: "docs/cli.md", text: cli() },
         Page { path: "docs/configuration.md", text: configuration() },
         Page { path: "docs/metrics.md", text: metrics(&exposition()) },
+        Page { path: "docs/kernel-support.md", text: crate::matrix::page(MADE) },
     ]
 }
 

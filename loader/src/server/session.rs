@@ -202,6 +202,7 @@ fn kernel_dropped(slots: &[u64; counter::SLOTS], reentrancy: u64) -> Vec<Dropped
         ("control_ring_full", counter::CONTROL_RING_FULL),
         ("policy_denied", counter::POLICY_DENIED),
         ("nested_call", counter::NESTED_CALL),
+        ("unnamed_socket", counter::UNNAMED_SOCKET),
         ("undecided", counter::UNDECIDED),
         ("silenced", counter::SILENCED),
     ];

@@ -35,6 +35,7 @@ impl Family for Process {
         if let Some(config) = open.maps.rodata_data.as_deref_mut() {
             config.cfg_names_sockets = options.conns_by_cookie > 0;
         }
+        open.progs.tp_btf__name_socket.set_autoload(options.conns_by_cookie > 0);
         let loaded = open.load()?;
         maps.adopt(loaded.object())?;
         Ok(Box::new(LoadedProcess(loaded)))

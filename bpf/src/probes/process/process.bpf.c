@@ -206,6 +206,18 @@ int BPF_PROG(tp_btf__inet_sock_set_state, struct sock *sk, int oldstate, int new
 	return 0;
 }
 
+/*
+ * Nothing but a cookie, so that hardly anything can interrupt it: a program that is interrupted half-way misses what
+ * happens on its CPU meanwhile, and a socket without a cookie can't be told. The program above tries as well.
+ */
+SEC("?tp_btf/inet_sock_set_state")
+int BPF_PROG(tp_btf__name_socket, struct sock *sk, int oldstate, int newstate)
+{
+	if (newstate == TCP_ESTABLISHED)
+		cookie_of(sk);
+	return 0;
+}
+
 /* What exists already. The attacher reads these iterators to their end; records go through the control ring. */
 SEC("iter/task")
 int iter__task(struct bpf_iter__task *ctx)

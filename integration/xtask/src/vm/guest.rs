@@ -1,11 +1,11 @@
 //! One guest, from boot to power-off.
 
-use super::{DIED, TIMED_OUT, Vm, kernel::Kernel};
-use anyhow::{Context, ensure};
+use super::{Ended, Output, Vm, interrupt::Interrupts, kernel::Kernel};
+use anyhow::{Context, bail, ensure};
 use std::{
     ffi::OsStr,
     fs::{self, File, OpenOptions},
-    io::Read,
+    io::{Read, Write},
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -14,12 +14,19 @@ use std::{
 };
 
 /// QEMU's own file sharing daemon, in Debian 12's package.
-const VIRTIOFSD: &str = "/usr/lib/qemu/virtiofsd";
+pub const VIRTIOFSD: &str = "/usr/lib/qemu/virtiofsd";
+/// A guest needs 3 s to its first process; one that needs as long as this hangs.
+const BOOT: Duration = Duration::from_secs(90);
+/// Lines of the console that tell why a guest died.
+const CONSOLE_LINES: usize = 40;
+/// Made by the guest's first process, within the share of the command.
+const BOOTED: &str = "booted";
 /// Exit code of a guest is written here, within the share of the command.
 const CODE: &str = "code";
 
 /// First process of the guest: the file systems that tests want, then the command.
 const FIRST: &str = r#"b=/run/busybox
+: >/run/xtask/booted
 for pair in cgroup2:/sys/fs/cgroup bpf:/sys/fs/bpf tracefs:/sys/kernel/tracing debugfs:/sys/kernel/debug securityfs:/sys/kernel/security; do
 	$b mount -t ${pair%%:*} ${pair%%:*} ${pair#*:} 2>/dev/null
 done
@@ -48,51 +55,72 @@ impl Drop for Traces {
     }
 }
 
-/// Boots, runs the command, gives its exit code.
-pub fn run(vm: &Vm, kernel: &Kernel, limit: Duration) -> anyhow::Result<u8> {
+/// Boots, runs the command, hands on what it prints. An interrupt ends guest and helpers before this process.
+pub fn run(vm: &Vm, kernel: &Kernel, output: Output) -> anyhow::Result<Ended> {
+    // dropped last: when the guest is gone, what was held back may end us
+    let interrupts = Interrupts::hold()?;
     let folder = std::env::temp_dir().join(format!("xtask-vm-{}", std::process::id()));
     fs::create_dir_all(folder.join("control"))?;
     let mut traces = Traces { folder, helpers: Vec::new() };
     write_control(vm, &traces.folder.join("control"))?;
     let mut qemu = qemu(vm, kernel, &traces.folder)?;
     share_all(vm, kernel, &mut traces, &mut qemu)?;
+    let printers = [
+        Printer::of(&traces.folder.join("stdout"), output.stdout)?,
+        Printer::of(&traces.folder.join("stderr"), output.stderr)?,
+    ];
     let mut guest = qemu.spawn().context("starting qemu-system-x86_64")?;
-    let printers = ["stdout", "stderr"].map(|name| print_pipe(name, &traces.folder));
-    let is_over = wait(&mut guest, limit)?;
-    for printer in printers {
-        drop(printer.join());
-    }
-    if !is_over {
-        eprintln!("vm: ended after {} s", limit.as_secs());
-        return Ok(TIMED_OUT);
-    }
-    code(&traces.folder)
+    let limit = Duration::from_secs(vm.limit);
+    let stopped = wait(&mut guest, &traces.folder, limit, &interrupts);
+    drop(guest.kill());
+    drop(guest.wait());
+    printers.into_iter().for_each(Printer::finish);
+    Ok(stopped?.unwrap_or_else(|| ended(&traces.folder)))
 }
 
-fn code(folder: &Path) -> anyhow::Result<u8> {
-    let Ok(text) = fs::read_to_string(folder.join("control").join(CODE)) else {
-        let console = fs::read_to_string(folder.join("console")).unwrap_or_default();
-        let lines: Vec<&str> = console.lines().collect();
-        eprintln!(
-            "vm: the guest died; its console ends with:\n{}",
-            lines.get(lines.len().saturating_sub(40)..).unwrap_or_default().join("\n")
-        );
-        return Ok(DIED);
-    };
-    Ok(text.trim().parse()?)
+/// How a guest ended that powered itself off.
+fn ended(folder: &Path) -> Ended {
+    let code = fs::read_to_string(folder.join("control").join(CODE)).ok();
+    match code.and_then(|text| text.trim().parse().ok()) {
+        Some(code) => Ended::Code(code),
+        None => Ended::Died { has_booted: has_booted(folder), console: console_tail(folder) },
+    }
 }
 
-fn wait(guest: &mut Child, limit: Duration) -> anyhow::Result<bool> {
-    let deadline = Instant::now() + limit;
+fn has_booted(folder: &Path) -> bool {
+    folder.join("control").join(BOOTED).exists()
+}
+
+/// The end of what the kernel logged, and what QEMU itself said.
+fn console_tail(folder: &Path) -> String {
+    let read =
+        |name: &str| String::from_utf8_lossy(&fs::read(folder.join(name)).unwrap_or_default()).into_owned();
+    let text = read("console") + &read("qemu");
+    let lines: Vec<&str> = text.lines().collect();
+    lines.get(lines.len().saturating_sub(CONSOLE_LINES)..).unwrap_or_default().join("\n")
+}
+
+/// Waits for its end. `Some` if it has to be ended.
+fn wait(
+    guest: &mut Child,
+    folder: &Path,
+    limit: Duration,
+    interrupts: &Interrupts,
+) -> anyhow::Result<Option<Ended>> {
+    let started = Instant::now();
     while guest.try_wait()?.is_none() {
-        if Instant::now() > deadline {
-            guest.kill()?;
-            guest.wait()?;
-            return Ok(false);
+        if interrupts.came() {
+            bail!("interrupted");
+        }
+        if started.elapsed() > BOOT && !has_booted(folder) {
+            return Ok(Some(Ended::Died { has_booted: false, console: console_tail(folder) }));
+        }
+        if started.elapsed() > limit {
+            return Ok(Some(Ended::TimedOut { console: console_tail(folder) }));
         }
         thread::sleep(Duration::from_millis(20));
     }
-    Ok(true)
+    Ok(None)
 }
 
 /// The command as a script, in the directory and with the variables that a build tool would want.
@@ -133,7 +161,7 @@ fn qemu(vm: &Vm, kernel: &Kernel, folder: &Path) -> anyhow::Result<Command> {
     };
     let memory = format!("memory-backend-memfd,id=memory,size={},share=on", vm.memory);
     let cpus = if vm.icount { 1 } else { vm.cpus }.to_string();
-    let mut qemu = Command::new("qemu-system-x86_64");
+    let mut qemu = mortal("qemu-system-x86_64");
     // a string instruction counts once per turn: without these two, copies move words, not bytes
     let cpu = if vm.icount { "max,-erms,-fsrm" } else { "max" };
     qemu.args(["-nodefaults", "-no-user-config", "-nographic", "-no-reboot", "-cpu", cpu]);
@@ -159,33 +187,47 @@ fn qemu(vm: &Vm, kernel: &Kernel, folder: &Path) -> anyhow::Result<Command> {
     Ok(qemu)
 }
 
+/// A program that the kernel ends when this process is killed.
+fn mortal(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", program]);
+    command
+}
+
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     path.with_extension(suffix)
 }
 
-/// Hands on what the guest prints until its QEMU is gone.
-fn print_pipe(name: &'static str, folder: &Path) -> thread::JoinHandle<()> {
-    let pipe = with_suffix(&folder.join(name), "out");
-    thread::spawn(move || {
-        let Ok(mut pipe) = OpenOptions::new().read(true).open(pipe) else { return };
-        let mut buffer = [0; 4096];
-        while let Ok(read @ 1..) = pipe.read(&mut buffer) {
-            let bytes = buffer.get(..read).unwrap_or_default();
-            let written = if name == "stdout" {
-                write(&mut std::io::stdout(), bytes)
-            } else {
-                write(&mut std::io::stderr(), bytes)
-            };
-            if written.is_err() {
-                return;
-            }
-        }
-    })
+/// Hands on what the guest prints.
+struct Printer {
+    /// Without another writer, opening the pipe would wait for QEMU, for ever if it does not start.
+    writer: File,
+    thread: thread::JoinHandle<()>,
 }
 
-fn write(to: &mut impl std::io::Write, bytes: &[u8]) -> std::io::Result<()> {
-    to.write_all(bytes)?;
-    to.flush()
+impl Printer {
+    fn of(pipe: &Path, to: Box<dyn Write + Send>) -> anyhow::Result<Self> {
+        let pipe = with_suffix(pipe, "out");
+        let writer = OpenOptions::new().read(true).write(true).open(&pipe)?;
+        let reader = File::open(&pipe)?;
+        Ok(Self { writer, thread: thread::spawn(move || hand_on(reader, to)) })
+    }
+
+    /// Once QEMU is gone.
+    fn finish(self) {
+        drop(self.writer);
+        drop(self.thread.join());
+    }
+}
+
+fn hand_on(mut from: File, mut to: Box<dyn Write + Send>) {
+    let mut buffer = [0; 4096];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        let bytes = buffer.get(..read).unwrap_or_default();
+        if to.write_all(bytes).and_then(|()| to.flush()).is_err() {
+            return;
+        }
+    }
 }
 
 fn share_all(vm: &Vm, kernel: &Kernel, traces: &mut Traces, qemu: &mut Command) -> anyhow::Result<()> {
@@ -216,7 +258,7 @@ fn share(
         "mount --bind \"$1\" \"$2\" && {remount}exec {VIRTIOFSD} --socket-path=\"$3\" -o source=\"$2\" -o sandbox=chroot \
          -o cache={cache} -o log_level=err -o xattr -f"
     );
-    let mut daemon = Command::new("unshare");
+    let mut daemon = mortal("unshare");
     daemon
         .args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"])
         .args([path, &place, &socket]);

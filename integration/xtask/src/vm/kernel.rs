@@ -1,6 +1,6 @@
 //! Debian's own kernels, unpacked beside cargo's output.
 
-use super::initramfs;
+use super::{guest::VIRTIOFSD, initramfs};
 use anyhow::{Context, bail, ensure};
 use std::{
     fs,
@@ -17,11 +17,14 @@ const KNOWN: [(&str, &str, &str); 4] = [
     ("sid", "sid", "linux-image-cloud-amd64"),
 ];
 /// Debian packages that a guest needs on this machine, with a file that proves each.
-const NEEDS: [(&str, &str); 4] = [
+const NEEDS: [(&str, &str); 7] = [
     ("qemu-system-x86", "/usr/bin/qemu-system-x86_64"),
+    ("qemu-system-common", VIRTIOFSD),
     ("busybox-static", "/bin/busybox"),
     ("cpio", "/usr/bin/cpio"),
     ("kmod", "/sbin/depmod"),
+    ("xz-utils", "/usr/bin/xz"),
+    ("zstd", "/usr/bin/zstd"),
 ];
 
 /// A kernel that can be booted.

@@ -192,7 +192,10 @@ impl Agent {
     /// about yet are no records: the test's own client makes some while the agent starts.
     pub fn assert_no_drops(&self) {
         let mut lost = self.scrape().non_zero("ratatosk_records_dropped_total");
-        lost.retain(|line| !line.contains("\"undecided\""));
+        // and an event that family `process` missed, where the kernel preempts, is no record of bytes
+        let is_record =
+            |line: &String| !line.contains("\"undecided\"") && !line.contains("\"control_reentrancy\"");
+        lost.retain(is_record);
         assert!(lost.is_empty(), "lost records: {lost:?}");
     }
 

@@ -348,8 +348,10 @@ impl Attacher<'_> {
         if self.misses_read.elapsed() >= MISSES_TICK {
             self.misses_read = Instant::now();
             self.feed_watchdog();
-            match misses(&self.families) {
-                Some(misses) => Ledger::over(self.ledger).book_reentrancy(misses),
+            // the tier was attached last
+            let (always, tier) = self.families.split_at(self.families.len().saturating_sub(1));
+            match misses(tier).zip(misses(always)) {
+                Some((calls, events)) => Ledger::over(self.ledger).book_reentrancy(calls, events),
                 None if !self.is_blind => {
                     warn!("The kernel does not tell how many calls the probes missed");
                     self.is_blind = true;

@@ -55,6 +55,7 @@ pub struct LedgerPage {
     server_restarts: AtomicU64,
     control_collapsed: AtomicU64,
     reentrancy: AtomicU64,
+    control_reentrancy: AtomicU64,
     made: AtomicU64,
     tested: AtomicU64,
     streams: AtomicU64,
@@ -72,6 +73,7 @@ impl LedgerPage {
             server_restarts: AtomicU64::new(0),
             control_collapsed: AtomicU64::new(0),
             reentrancy: AtomicU64::new(0),
+            control_reentrancy: AtomicU64::new(0),
             made: AtomicU64::new(0),
             tested: AtomicU64::new(0),
             streams: AtomicU64::new(0),
@@ -191,14 +193,22 @@ impl Ledger {
     }
 
     /// Calls that the kernel did not show to a probe, as the attacher read it.
-    pub fn book_reentrancy(&self, calls: u64) {
+    /// Those of the tier lost bytes, those of the family `process` an event.
+    pub fn book_reentrancy(&self, calls: u64, events: u64) {
         self.page.reentrancy.store(calls, Relaxed);
+        self.page.control_reentrancy.store(events, Relaxed);
     }
 
     /// Calls that the kernel did not show to a probe, because the probe was interrupted on that CPU.
     #[must_use]
     pub fn reentrancy(&self) -> u64 {
         load(&self.page.reentrancy)
+    }
+
+    /// Events that the kernel did not show to family `process`, for the same reason.
+    #[must_use]
+    pub fn control_reentrancy(&self) -> u64 {
+        load(&self.page.control_reentrancy)
     }
 
     /// A processor opened a stream.

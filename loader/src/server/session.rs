@@ -3,6 +3,7 @@
 use crate::server::clock::clock_pair;
 use crate::server::hub::Hub;
 use crate::server::kernel::Kernel;
+use crate::server::ledger::Ledger;
 use crate::server::queue::Batch;
 use crate::server::snapshot::Snapshot;
 use ratatosk_abi::{ABI_VERSION, Missing, counter};
@@ -182,7 +183,7 @@ impl<K: Kernel> Hub<K> {
             held_records: self.queue.held_records(),
             held_bytes: u64::try_from(self.queue.held_bytes()).unwrap_or(u64::MAX),
             kernel_submitted_records: submitted.saturating_sub(self.ledger.tested()),
-            kernel_dropped: kernel_dropped(&slots, self.ledger.reentrancy()),
+            kernel_dropped: kernel_dropped(&slots, &self.ledger),
             payload_missing: payload_missing(&slots),
             captured_bytes: slots[counter::CAPTURED_BYTES],
             original_bytes: slots[counter::ORIGINAL_BYTES],
@@ -196,7 +197,7 @@ impl<K: Kernel> Hub<K> {
     }
 }
 
-fn kernel_dropped(slots: &[u64; counter::SLOTS], reentrancy: u64) -> Vec<Dropped> {
+fn kernel_dropped(slots: &[u64; counter::SLOTS], ledger: &Ledger) -> Vec<Dropped> {
     let reasons = [
         ("ring_full", counter::DATA_RING_FULL),
         ("control_ring_full", counter::CONTROL_RING_FULL),
@@ -207,7 +208,8 @@ fn kernel_dropped(slots: &[u64; counter::SLOTS], reentrancy: u64) -> Vec<Dropped
         ("silenced", counter::SILENCED),
     ];
     let counted = reasons.into_iter().map(|(reason, slot)| (reason, slots[slot]));
-    let all = counted.chain([("reentrancy", reentrancy)]);
+    let missed = [("reentrancy", ledger.reentrancy()), ("control_reentrancy", ledger.control_reentrancy())];
+    let all = counted.chain(missed);
     all.map(|(reason, records)| Dropped { reason: reason.to_owned(), records }).collect()
 }
 

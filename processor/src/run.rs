@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{Command, ConfigCommand, ExplainArgs, RunArgs, TracePrinterArg},
-    config::{self, Config, ConfigError, Environment, LogFormat, TracePrinter, environment},
+    config::{self, Config, ConfigError, Environment, LogFormat, Selection, TracePrinter, environment},
     correlate::IdKey,
     decorate::Decorator,
     discover::{Matcher, SelectionError},
@@ -102,7 +102,7 @@ fn observe(args: &RunArgs, recording: Option<&Path>) -> Result<(), RunError> {
     let mut recorder = recording.map(|path| Recorder::create(path, &header)).transpose()?;
     let telemetry = Telemetry::new();
     let mut pipeline = pipeline(&config, key, &telemetry)?;
-    info!(selection = ?config.selection, socket = %config.socket.display(), "Observing");
+    tell_selection(&config);
     let outcome = runtime()?.block_on(async {
         let shutdown = shutdown()?;
         let (desk, mut questions) = explain::desk();
@@ -115,6 +115,20 @@ fn observe(args: &RunArgs, recording: Option<&Path>) -> Result<(), RunError> {
         recorder.finish()?;
     }
     outcome
+}
+
+/// What selects, as far as it fits a line; `ratatosk config show` has the rest.
+fn tell_selection(config: &Config) {
+    let Selection { open_ports, executables, pids, rules } = &config.selection;
+    let ports: Vec<String> = open_ports.iter().map(ToString::to_string).collect();
+    info!(
+        ports = ports.join(","),
+        executables = executables.join(","),
+        ?pids,
+        entries = rules.instrument.len(),
+        socket = %config.socket.display(),
+        "Observing"
+    );
 }
 
 async fn serve(

@@ -113,6 +113,15 @@ pub struct PortRange {
     pub last: u16,
 }
 
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.first, self.last) {
+            (first, last) if first == last => first.fmt(f),
+            (first, last) => write!(f, "{first}-{last}"),
+        }
+    }
+}
+
 impl PortRange {
     /// Whether `port` is in it.
     #[must_use]

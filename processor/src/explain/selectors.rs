@@ -1,7 +1,7 @@
 //! What the settings that select are called, so that a reason names what a user wrote.
 
 use super::Setting;
-use crate::config::{PortRange, Selection};
+use crate::config::Selection;
 
 /// Characters of a value that are shown.
 const MAX_VALUE_CHARS: usize = 200;
@@ -54,11 +54,7 @@ impl Selectors {
 
     /// The ports.
     pub(super) fn ports(&self, selection: &Selection) -> Setting {
-        let range = |range: &PortRange| match range.last == range.first {
-            true => range.first.to_string(),
-            false => format!("{}-{}", range.first, range.last),
-        };
-        let ports: Vec<String> = selection.open_ports.iter().map(range).collect();
+        let ports: Vec<String> = selection.open_ports.iter().map(ToString::to_string).collect();
         setting(&self.open_ports, &ports.join(","))
     }
 

@@ -20,8 +20,8 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Writes what `/proc` says about it, then waits for SIGTERM.
-const PATIENT: &str = r#"cat /proc/$$/status > "$OUT.tmp"; mv "$OUT.tmp" "$OUT"
-trap 'echo stopped >> "$OUT.end"; exit 0' TERM
+const PATIENT: &str = r#"trap 'echo stopped >> "$OUT.end"; exit 0' TERM
+cat /proc/$$/status > "$OUT.tmp"; mv "$OUT.tmp" "$OUT"
 while :; do sleep 0.05; done"#;
 
 /// A directory that both users can pass, with two stubs in it.

@@ -7,6 +7,7 @@
 mod declared;
 mod denials;
 mod look;
+mod process;
 mod processes;
 mod rules;
 pub mod sdk;
@@ -18,7 +19,8 @@ mod tests;
 mod tests_of_looks;
 
 pub use denials::Denials;
-pub use processes::{Discovery, MAX_PROCESSES, Sight};
+pub use process::Sight;
+pub use processes::{Discovery, MAX_PROCESSES};
 pub use selection::{Matcher, SelectionError};
 pub use standing::{Denial, Matched, Miss, Origin, Standing};
 

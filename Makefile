@@ -25,7 +25,7 @@ bench: ## Measure what the agent costs: records to spans, memory, a server's req
 	@scripts/setup --test
 	@$(CARGO) build --release $(BINARIES)
 	@$(CARGO) bench -p ratatosk
-	@$(CARGO) xtask bench stream
+	@$(CARGO) run --release --quiet -p xtask -- bench stream
 	@$(CARGO) xtask bench memory
 	@$(CARGO) xtask bench app
 

@@ -12,6 +12,8 @@
 
 struct call {
 	struct sock *sk;
+	struct conn_state *conn;
+	__u64 ktime_ns;
 	__u32 ret;
 	__u32 offset;
 	__u8 source;
@@ -22,8 +24,10 @@ struct call {
 };
 
 /* Where sequence numbers mean nothing (MPTCP) or something else (kTLS), count ourselves. */
-static __always_inline void own_offset(struct call *call, struct conn_state *conn)
+static __always_inline void own_offset(struct call *call)
 {
+	struct conn_state *conn = call->conn;
+
 	call->offset_kind = OFFSET_COUNTER;
 	if (call->direction == DIRECTION_RX) {
 		call->offset = conn->rx_count;
@@ -34,20 +38,20 @@ static __always_inline void own_offset(struct call *call, struct conn_state *con
 	}
 }
 
-static __always_inline void find_offset(struct call *call, struct conn_state *conn)
+static __always_inline void find_offset(struct call *call, __u16 protocol)
 {
 	struct tcp_sock *tp = NULL;
 
-	if (call->sk->sk_protocol == IPPROTO_TCP)
+	if (protocol == IPPROTO_TCP)
 		tp = tcp_of(call->sk);
 	call->source = SOURCE_MPTCP;
 	if (!tp) {
-		own_offset(call, conn);
+		own_offset(call);
 		return;
 	}
 	call->source = SOURCE_KTLS;
 	if (tp->inet_conn.icsk_ulp_ops) {
-		own_offset(call, conn);
+		own_offset(call);
 		return;
 	}
 	call->source = SOURCE_TCP;
@@ -58,10 +62,26 @@ static __always_inline void find_offset(struct call *call, struct conn_state *co
 		call->offset = tp->write_seq - call->ret;
 }
 
+/* What the socket says of itself changes with its connection only, and asking costs many checked loads. */
+static __always_inline void fill_told_socket(struct socket_id *id, struct call *call)
+{
+	struct socket_id *kept = kept_id(call->conn);
+
+	if (!kept) {
+		fill_socket(id, call->sk, call->source, call->offset_kind);
+		return;
+	}
+	if (!kept->cookie)
+		fill_socket(kept, call->sk, 0, 0);
+	*id = *kept;
+	id->source = call->source;
+	id->offset_kind = call->offset_kind;
+}
+
 static __always_inline void fill_chunk(struct chunk_record *rec, struct call *call, __u16 kind)
 {
-	fill_header(&rec->hdr, kind, sizeof(*rec), sizeof(*rec), bpf_get_current_task_btf());
-	fill_socket(&rec->sock, call->sk, call->source, call->offset_kind);
+	fill_header(&rec->hdr, kind, sizeof(*rec), bpf_get_current_task_btf(), call->ktime_ns);
+	fill_told_socket(&rec->sock, call);
 	rec->offset = call->offset;
 	rec->orig_len = call->ret;
 	rec->captured_len = 0;
@@ -119,6 +139,21 @@ static __noinline int emit_vector_##bytes(struct call *call, struct buffer *buf,
 	return submit_chunk(&chunk->rec, len, want); \
 }
 
+/* Before it is submitted: a reader never sees a record that was not counted. */
+static __always_inline void count_chunk(struct chunk_record *rec)
+{
+	struct cpu_counters *c = own_counters();
+
+	if (!c)
+		return;
+	add_to(c, COUNTER_DATA_SUBMITTED, 1);
+	if (rec->hdr.kind != RECORD_CHUNK)
+		return;
+	add_to(c, COUNTER_SOCKET_CALLS, 1);
+	add_to(c, COUNTER_ORIGINAL_BYTES, rec->orig_len);
+	add_to(c, COUNTER_CAPTURED_BYTES, rec->captured_len);
+}
+
 static __always_inline int submit_chunk(struct chunk_record *rec, __u64 len, __u32 want)
 {
 	if (len < want && rec->missing == MISSING_NOTHING)
@@ -127,8 +162,7 @@ static __always_inline int submit_chunk(struct chunk_record *rec, __u64 len, __u
 		count(COUNTER_MISSING + rec->missing);
 	rec->captured_len = len;
 	rec->hdr.len = sizeof(*rec) + len;
-	count_add(COUNTER_CAPTURED_BYTES, len);
-	count(COUNTER_DATA_SUBMITTED);
+	count_chunk(rec);
 	bpf_ringbuf_submit(rec, wakeup_flag());
 	return len;
 }
@@ -163,8 +197,10 @@ static __always_inline int emit_payload(struct call *call, struct buffer *buf, _
 }
 
 /* How many bytes of this call are worth copying. */
-static __always_inline __u32 width(struct call *call, struct conn_state *conn)
+static __always_inline __u32 width(struct call *call)
 {
+	struct conn_state *conn = call->conn;
+
 	if (conn->direction != call->direction) {
 		conn->direction = call->direction;
 		conn->turn_captured = 0;
@@ -174,21 +210,42 @@ static __always_inline __u32 width(struct call *call, struct conn_state *conn)
 	return conn->turn_captured < TURN_BUDGET_BYTES ? cfg_call_bytes : TAIL_BYTES;
 }
 
-static __always_inline void emit(struct call *call, struct conn_state *conn, struct buffer *buf)
+/* The ring was full. */
+static __always_inline void count_lost(struct call *call)
 {
-	__u32 want = width(call, conn);
-	int captured;
+	struct cpu_counters *c = own_counters();
 
+	if (!c)
+		return;
+	add_to(c, COUNTER_DATA_RING_FULL, 1);
+	if (!call->ret)
+		return; /* an end, no call that moved bytes */
+	add_to(c, COUNTER_SOCKET_CALLS, 1);
+	add_to(c, COUNTER_ORIGINAL_BYTES, call->ret);
+}
+
+static __always_inline int emit(struct call *call, struct buffer *buf)
+{
+	__u32 want;
+
+	if (!call->ret)
+		return emit_length(call, RECORD_EOF);
+	want = width(call);
 	if (want > call->ret)
 		want = call->ret;
 	if (call->missing == MISSING_NOTHING && want)
-		captured = emit_payload(call, buf, want);
-	else
-		captured = emit_length(call, RECORD_CHUNK);
+		return emit_payload(call, buf, want);
+	return emit_length(call, RECORD_CHUNK);
+}
+
+static __always_inline void finish_call(struct call *call, struct buffer *buf)
+{
+	int captured = emit(call, buf);
+
 	if (captured < 0)
-		count(COUNTER_DATA_RING_FULL);
+		count_lost(call);
 	else
-		conn->turn_captured += captured;
+		call->conn->turn_captured += captured;
 }
 
 /*
@@ -211,67 +268,79 @@ static __always_inline __u8 match_accepted(struct sock *sk, __u32 tgid, __u8 sta
 	return state;
 }
 
-/* May these bytes be looked at? Counts every call that may not, but might have been wanted. */
-static __always_inline bool is_observed(struct sock *sk, __u32 tgid)
+/* 0: not TCP. */
+static __always_inline __u16 tcp_protocol(struct sock *sk)
 {
-	__u8 state = target_state(tgid);
+	__u16 protocol = sk->sk_protocol;
 
+	if (protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP)
+		return 0;
+	return is_inet(sk) ? protocol : 0;
+}
+
+/* Is it a call of somebody who is observed? Nearly all of a machine are not, so nothing else is asked before. */
+static __always_inline bool is_observed(struct sock *sk, int ret)
+{
+	__u32 tgid = bpf_get_current_task_btf()->tgid;
+	__u8 state;
+
+	if (ret < 0)
+		return false;
+	state = target_state(tgid);
+	if (state == TARGET_OBSERVED)
+		return true;
 	if (state == TARGET_UNKNOWN || state == TARGET_IGNORED)
 		state = match_accepted(sk, tgid, state);
-	if (state == TARGET_UNKNOWN || state == TARGET_WANTED)
+	if ((state == TARGET_UNKNOWN || state == TARGET_WANTED) && tcp_protocol(sk))
 		count(COUNTER_UNDECIDED);
-	if (state != TARGET_OBSERVED)
-		return false;
-	if (!policy_permits(tgid)) {
+	return state == TARGET_OBSERVED;
+}
+
+/* May these bytes be looked at, and now? Counts what may not. */
+static __always_inline bool is_permitted(__u64 now_ns)
+{
+	if (!policy_permits()) {
 		count(COUNTER_POLICY_DENIED);
 		return false;
 	}
-	if (is_silenced(bpf_ktime_get_boot_ns())) {
+	if (is_silenced(now_ns)) {
 		count(COUNTER_SILENCED);
 		return false;
 	}
 	return true;
 }
 
-static __always_inline bool is_tcp(struct sock *sk)
+/* A recv of 0 is told where it says that the stream ended. */
+static __always_inline bool is_end(struct sock *sk, __u8 direction)
 {
-	__u16 protocol = sk->sk_protocol;
-
-	return is_inet(sk) && (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
+	return direction == DIRECTION_RX && sk->sk_shutdown & RCV_SHUTDOWN;
 }
 
-/* Is this a call to be told? A recv of 0 is, where it says that the stream ended. */
-static __always_inline bool is_told(struct sock *sk, int ret, __u8 direction)
+/*
+ * Which bytes of which connection an observed call moved that returned `ret`. False if it is not to be told, or can't be:
+ * for want of memory for what is kept of a connection, as lost as by a full ring, or of a name for the socket.
+ */
+static __always_inline bool begin_call(struct call *call, struct sock *sk, int ret, __u8 direction)
 {
-	if (ret < 0 || !is_tcp(sk) || !is_observed(sk, bpf_get_current_pid_tgid() >> 32))
+	__u16 protocol = tcp_protocol(sk);
+
+	if (!protocol || (!ret && !is_end(sk, direction)))
 		return false;
-	return ret || (direction == DIRECTION_RX && sk->sk_shutdown & RCV_SHUTDOWN);
-}
-
-/* NULL, counted, if there is no memory for 40 bytes: as lost as by a full ring. */
-static __always_inline struct conn_state *begin_call(struct call *call)
-{
-	struct conn_state *conn = conn_of(call->sk);
-
-	if (!conn) {
-		count(cookie_of(call->sk) ? COUNTER_DATA_RING_FULL : COUNTER_UNNAMED_SOCKET);
-		return NULL;
+	__builtin_memset(call, 0, sizeof(*call));
+	call->sk = sk;
+	call->ret = ret;
+	call->direction = direction;
+	call->ktime_ns = bpf_ktime_get_boot_ns();
+	if (!is_permitted(call->ktime_ns))
+		return false;
+	call->conn = conn_of(sk);
+	if (!call->conn) {
+		count(cookie_of(sk) ? COUNTER_DATA_RING_FULL : COUNTER_UNNAMED_SOCKET);
+		return false;
 	}
-	conn->is_told = true;
-	find_offset(call, conn);
-	return conn;
-}
-
-static __always_inline void finish_call(struct call *call, struct conn_state *conn, struct buffer *buf)
-{
-	if (!call->ret) {
-		if (emit_length(call, RECORD_EOF) < 0)
-			count(COUNTER_DATA_RING_FULL);
-		return;
-	}
-	count(COUNTER_SOCKET_CALLS);
-	count_add(COUNTER_ORIGINAL_BYTES, call->ret);
-	emit(call, conn, buf);
+	call->conn->is_told = true;
+	find_offset(call, protocol);
+	return true;
 }
 
 #endif

@@ -9,10 +9,6 @@
 
 #include "maps.bpf.h"
 
-extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym;
-
-#define TYPED(type, address) ((type *)bpf_rdonly_cast((void *)(address), bpf_core_type_id_kernel(type)))
-
 /* 0: nobody asked for it yet. */
 static __always_inline __u64 cookie_of(struct sock *sk)
 {
@@ -22,25 +18,21 @@ static __always_inline __u64 cookie_of(struct sock *sk)
 /* NULL if nothing was kept. */
 static __always_inline struct conn_state *known_conn(struct sock *sk)
 {
-	__u64 cookie = cookie_of(sk);
-
-	return bpf_map_lookup_elem(&conn_by_cookie, &cookie);
+	return known_conn_by_cookie(cookie_of(sk));
 }
 
 /* NULL if there is no memory for it, or the socket has no name. */
 static __always_inline struct conn_state *conn_of(struct sock *sk)
 {
-	struct conn_state fresh = {};
-	struct conn_state *conn;
 	__u64 cookie = cookie_of(sk);
 
-	if (!cookie)
-		return NULL;
-	conn = bpf_map_lookup_elem(&conn_by_cookie, &cookie);
-	if (conn)
-		return conn;
-	bpf_map_update_elem(&conn_by_cookie, &cookie, &fresh, BPF_ANY);
-	return bpf_map_lookup_elem(&conn_by_cookie, &cookie);
+	return cookie ? conn_of_cookie(cookie) : NULL;
+}
+
+/* Nothing: entries by cookie are many, and here the socket is asked without a helper. */
+static __always_inline struct socket_id *kept_id(struct conn_state *conn)
+{
+	return NULL;
 }
 
 /* Of a socket whose protocol is TCP. */

@@ -5,11 +5,17 @@
 
 #include "maps.bpf.h"
 
+/* As long as the socket lives. */
+struct conn_in_sock {
+	struct conn_state state;
+	struct socket_id id;	/* as records tell it, made once; without a cookie: not yet, or not any more */
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
-	__type(value, struct conn_state);
+	__type(value, struct conn_in_sock);
 } conn_by_sock SEC(".maps");
 
 static __always_inline __u64 cookie_of(struct sock *sk)
@@ -27,6 +33,12 @@ static __always_inline struct conn_state *conn_of(struct sock *sk)
 static __always_inline struct conn_state *known_conn(struct sock *sk)
 {
 	return bpf_sk_storage_get(&conn_by_sock, sk, 0, 0);
+}
+
+/* Of what conn_of or known_conn found. */
+static __always_inline struct socket_id *kept_id(struct conn_state *conn)
+{
+	return &((struct conn_in_sock *)conn)->id;
 }
 
 /* NULL if it is another kind of socket. */

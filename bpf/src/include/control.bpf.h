@@ -31,7 +31,7 @@ static __always_inline void emit_matched(struct sock *sk, struct task_struct *ta
 	if (!rec)
 		return;
 	__builtin_memset(rec, 0, sizeof(*rec));
-	fill_header(&rec->hdr, RECORD_LISTEN, sizeof(*rec), sizeof(*rec), task);
+	fill_header(&rec->hdr, RECORD_LISTEN, sizeof(*rec), task, bpf_ktime_get_boot_ns());
 	fill_socket(&rec->sock, sk, SOURCE_TCP, OFFSET_NONE);
 	rec->target_state = state;
 	submit_control(rec, true);

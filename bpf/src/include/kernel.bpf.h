@@ -240,7 +240,6 @@ struct iov_iter {
 	__u8 iter_type;
 	__u64 iov_offset;
 	const struct iovec *__iov;
-	void *ubuf;
 	__u64 nr_segs;
 };
 

@@ -14,6 +14,11 @@
 #include <abi/process.h>
 #include <abi/shared.h>
 
+/* Lets a program read the fields of what it knows to be at an address. */
+extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
+
+#define TYPED(type, address) ((type *)bpf_rdonly_cast((void *)(address), bpf_core_type_id_kernel(type)))
+
 /* Records with payload. Sized by the loader. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -100,5 +105,23 @@ struct {
 	__type(key, __u64);
 	__type(value, struct conn_state);
 } conn_by_cookie SEC(".maps");
+
+/* NULL if nothing was kept. */
+static __always_inline struct conn_state *known_conn_by_cookie(__u64 cookie)
+{
+	return bpf_map_lookup_elem(&conn_by_cookie, &cookie);
+}
+
+/* NULL if there is no memory for it. */
+static __always_inline struct conn_state *conn_of_cookie(__u64 cookie)
+{
+	struct conn_state *conn = known_conn_by_cookie(cookie);
+	struct conn_state fresh = {};
+
+	if (conn)
+		return conn;
+	bpf_map_update_elem(&conn_by_cookie, &cookie, &fresh, BPF_NOEXIST); /* another CPU may have been faster */
+	return known_conn_by_cookie(cookie);
+}
 
 #endif

@@ -17,7 +17,7 @@ struct walk {
 	__u64 left;		/* bytes to walk back */
 };
 
-/* A member that is a pointer, as a number: verifiers up to 6.1 let nobody calculate with the pointer itself. */
+/* As a number: the verifier lets nobody calculate with a pointer to a kernel structure. */
 static __always_inline __u64 address_at(const void *member)
 {
 	__u64 address;
@@ -25,26 +25,25 @@ static __always_inline __u64 address_at(const void *member)
 	return bpf_probe_read_kernel(&address, sizeof(address), member) ? 0 : address;
 }
 
-static __always_inline __u64 segments_of(struct iov_iter *iter)
+/*
+ * The pointer that the iterator walks with: to the segments or to the one buffer, members of one union. Since 6.4 its
+ * first member is an iovec whose first member is `void *`, so that a plain load gives a number.
+ */
+static __always_inline __u64 base_of(struct iov_iter *iter)
 {
 	struct iov_iter___before_6_4 *old = (void *)iter;
 
-	return address_at(bpf_core_field_exists(iter->__iov) ? (void *)&iter->__iov : (void *)&old->iov);
+	return bpf_core_field_exists(iter->__iov) ? (__u64)iter->__iov : address_at(&old->iov);
 }
 
-static __always_inline bool is_type(struct iov_iter *iter, int known, int value)
-{
-	return known && iter->iter_type == value;
-}
-
-#define IS_TYPE(iter, name) \
-	is_type(iter, bpf_core_enum_value_exists(enum iter_type, name), bpf_core_enum_value(enum iter_type, name))
+#define IS_TYPE(type, name) \
+	(bpf_core_enum_value_exists(enum iter_type, name) && (type) == bpf_core_enum_value(enum iter_type, name))
 
 /* One buffer: it begins `moved` bytes before the place that was reached. */
 static __always_inline __u8 find_flat(struct buffer *buf, struct iov_iter *iter, __u64 moved)
 {
 	buf->is_vector = false;
-	buf->address = address_at(&iter->ubuf) + iter->iov_offset - moved;
+	buf->address = base_of(iter) + iter->iov_offset - moved;
 	return MISSING_NOTHING;
 }
 
@@ -53,8 +52,10 @@ static __always_inline __u8 find_flat(struct buffer *buf, struct iov_iter *iter,
  */
 static __always_inline __u8 find_vector(struct buffer *buf, struct iov_iter *iter, __u64 moved)
 {
-	struct walk walk = { .segment = segments_of(iter), .offset = iter->iov_offset, .left = moved };
+	struct walk walk = { .segment = base_of(iter), .offset = iter->iov_offset, .left = moved };
 	struct iovec segment;
+
+	barrier_var(walk.offset); /* or clang selects where to load the next one from, which the verifier refuses */
 
 	for (int i = 0; i <= MAX_SEGMENTS; i++) {
 		if (walk.offset >= walk.left) {
@@ -66,8 +67,8 @@ static __always_inline __u8 find_vector(struct buffer *buf, struct iov_iter *ite
 			return MISSING_NOTHING;
 		}
 		walk.left -= walk.offset;
-		walk.segment -= sizeof(segment);
-		if (bpf_probe_read_kernel(&segment, sizeof(segment), (void *)walk.segment))
+		walk.segment -= sizeof(struct iovec);
+		if (!read_kernel_segment(&segment, (void *)walk.segment))
 			return MISSING_UNREADABLE;
 		walk.offset = segment.iov_len;
 	}
@@ -77,16 +78,30 @@ static __always_inline __u8 find_vector(struct buffer *buf, struct iov_iter *ite
 static __always_inline __u8 find_payload(struct buffer *buf, struct call *call, struct msghdr *msg, int flags)
 {
 	struct iov_iter *iter = &msg->msg_iter;
+	__u8 type = iter->iter_type;
 
 	if (flags & MSG_TRUNC)
 		return MISSING_TRUNC;
-	if (IS_TYPE(iter, ITER_UBUF))
+	if (IS_TYPE(type, ITER_UBUF))
 		return find_flat(buf, iter, call->ret);
-	if (IS_TYPE(iter, ITER_IOVEC))
+	if (IS_TYPE(type, ITER_IOVEC))
 		return find_vector(buf, iter, call->ret);
-	if (IS_TYPE(iter, ITER_BVEC))
+	if (IS_TYPE(type, ITER_BVEC))
 		return MISSING_SENDFILE;
 	return MISSING_KERNEL_SOCKET; /* KVEC and its like: never in user memory */
+}
+
+/* A call that has returned `ret`, by the socket and the message that it was given. */
+static __always_inline void tell_message(struct sock *sk, struct msghdr *msg, int flags, int ret, __u8 direction)
+{
+	struct buffer buf;
+	struct call call;
+
+	if (!sk || !is_observed(sk, ret) || !begin_call(&call, sk, ret, direction))
+		return;
+	__builtin_memset(&buf, 0, sizeof(buf));
+	call.missing = find_payload(&buf, &call, msg, flags);
+	finish_call(&call, &buf);
 }
 
 #endif

@@ -41,13 +41,26 @@ static __always_inline __u64 copy_flat(void *to, __u64 address, __u64 want, __u6
 	return bpf_probe_read_user(to, want, (void *)address) ? 0 : want;
 }
 
+/* By plain loads where they can be had (Linux 6.2): a helper costs six times as much. */
+static __always_inline bool read_kernel_segment(struct iovec *segment, const void *at)
+{
+	struct iovec *typed;
+
+	if (!bpf_ksym_exists(bpf_rdonly_cast))
+		return !bpf_probe_read_kernel(segment, sizeof(*segment), at);
+	typed = TYPED(struct iovec, at);
+	segment->iov_base = typed->iov_base;
+	segment->iov_len = typed->iov_len;
+	return true;
+}
+
 static __always_inline bool read_segment(struct iovec *segment, struct buffer *buf, __u64 i)
 {
 	void *at = (void *)(buf->address + i * sizeof(*segment));
 
 	if (!buf->is_kernel_vector)
 		return !bpf_probe_read_user(segment, sizeof(*segment), at);
-	if (bpf_probe_read_kernel(segment, sizeof(*segment), at))
+	if (!read_kernel_segment(segment, at))
 		return false;
 	if (i == 0) {
 		segment->iov_base += buf->skip;

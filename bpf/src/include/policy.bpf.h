@@ -37,9 +37,12 @@ struct {
 
 static __always_inline bool permits_uid(void)
 {
-	__u32 uid = (__u32)bpf_get_current_uid_gid();
+	__u32 uid;
 
-	return cfg_policy_any_uid || bpf_map_lookup_elem(&policy_uids, &uid);
+	if (cfg_policy_any_uid)
+		return true; /* asking for the uid costs a walk through the user namespace's map */
+	uid = (__u32)bpf_get_current_uid_gid();
+	return bpf_map_lookup_elem(&policy_uids, &uid);
 }
 
 static __always_inline bool permits_cgroup(void)
@@ -57,9 +60,9 @@ static __always_inline bool permits_cgroup(void)
 	return false;
 }
 
-static __always_inline bool policy_permits(__u32 tgid)
+static __always_inline bool policy_permits(void)
 {
-	return tgid == cfg_loader_tgid || (permits_uid() && permits_cgroup());
+	return (permits_uid() && permits_cgroup()) || bpf_get_current_task_btf()->tgid == cfg_loader_tgid;
 }
 
 #endif

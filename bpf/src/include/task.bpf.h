@@ -5,13 +5,14 @@
 
 #include "target.bpf.h"
 
-static __always_inline void fill_header(struct record_header *hdr, __u16 kind, __u16 fixed_len, __u32 len,
-					struct task_struct *task)
+/* Of a record of `len` bytes without payload. */
+static __always_inline void fill_header(struct record_header *hdr, __u16 kind, __u16 len, struct task_struct *task,
+					__u64 ktime_ns)
 {
 	hdr->len = len;
 	hdr->kind = kind;
-	hdr->fixed_len = fixed_len;
-	hdr->ktime_ns = bpf_ktime_get_boot_ns();
+	hdr->fixed_len = len;
+	hdr->ktime_ns = ktime_ns;
 	hdr->tgid = task->tgid;
 	hdr->tid = task->pid;
 	hdr->task_start_ns = task->group_leader->start_boottime;
@@ -27,7 +28,7 @@ static __always_inline void fill_process(struct process_record *rec, __u16 kind,
 {
 	struct task_struct *parent = task->real_parent;
 
-	fill_header(&rec->hdr, kind, sizeof(*rec), sizeof(*rec), task);
+	fill_header(&rec->hdr, kind, sizeof(*rec), task, bpf_ktime_get_boot_ns());
 	rec->cgroup_id = cgroup_of(task);
 	rec->exe_ino = exe ? exe->f_inode->i_ino : 0;
 	rec->exe_dev = exe ? exe->f_inode->i_sb->s_dev : 0;

@@ -11,18 +11,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 static __always_inline int on_call(struct socket *sock, struct msghdr *msg, int flags, int ret, __u8 direction)
 {
-	struct sock *sk = sock->sk;
-	struct call call = { .sk = sk, .ret = ret, .direction = direction };
-	struct buffer buf = {};
-	struct conn_state *conn;
-
-	if (!sk || !is_told(sk, ret, direction))
-		return 0;
-	conn = begin_call(&call);
-	if (!conn)
-		return 0;
-	call.missing = find_payload(&buf, &call, msg, flags);
-	finish_call(&call, conn, &buf);
+	tell_message(sock->sk, msg, flags, ret, direction);
 	return 0;
 }
 
@@ -65,16 +54,12 @@ SEC("?fexit/inet_sendpage")
 int BPF_PROG(fexit__inet_sendpage, struct socket *sock, void *page, int offset, __u64 size, int flags, __s64 ret)
 {
 	struct sock *sk = sock->sk;
-	struct call call = { .sk = sk, .ret = ret, .direction = DIRECTION_TX };
 	struct buffer buf = {};
-	struct conn_state *conn;
+	struct call call;
 
-	if (!sk || !is_told(sk, ret, DIRECTION_TX))
-		return 0;
-	conn = begin_call(&call);
-	if (!conn)
+	if (!sk || !is_observed(sk, ret) || !begin_call(&call, sk, ret, DIRECTION_TX))
 		return 0;
 	call.missing = MISSING_SENDFILE;
-	finish_call(&call, conn, &buf);
+	finish_call(&call, &buf);
 	return 0;
 }

@@ -72,21 +72,11 @@ static __always_inline int on_entry(struct pt_regs *ctx, __u32 flags)
 	return 0;
 }
 
-static __always_inline void tell(struct pending_call *pending, int ret, __u8 direction)
+static __always_inline void tell(struct pending_call *call, int ret, __u8 direction)
 {
-	struct sock *sk = TYPED(struct socket, pending->sock)->sk;
-	struct msghdr *msg = TYPED(struct msghdr, pending->msg);
-	struct call call = { .sk = sk, .ret = ret, .direction = direction };
-	struct buffer buf = {};
-	struct conn_state *conn;
+	struct sock *sk = TYPED(struct socket, call->sock)->sk;
 
-	if (!sk || !is_told(sk, ret, direction))
-		return;
-	conn = begin_call(&call);
-	if (!conn)
-		return;
-	call.missing = find_payload(&buf, &call, msg, pending->flags);
-	finish_call(&call, conn, &buf);
+	tell_message(sk, TYPED(struct msghdr, call->msg), call->flags, ret, direction);
 }
 
 static __always_inline int on_exit(struct pt_regs *ctx, __u8 direction)

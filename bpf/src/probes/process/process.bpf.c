@@ -16,15 +16,16 @@ static __always_inline void name_socket(struct sock *sk)
 /* What the payload probes keep of a connection, wherever they can. */
 static __always_inline struct conn_state *conn_kept(struct sock *sk, bool create)
 {
-	struct conn_state fresh = {};
-	__u64 cookie;
-
 	if (!cfg_names_sockets)
-		return bpf_sk_storage_get(&conn_by_sock, sk, 0, create ? BPF_SK_STORAGE_GET_F_CREATE : 0);
-	cookie = cookie_of(sk);
-	if (create)
-		bpf_map_update_elem(&conn_by_cookie, &cookie, &fresh, BPF_NOEXIST);
-	return bpf_map_lookup_elem(&conn_by_cookie, &cookie);
+		return create ? conn_of(sk) : known_conn(sk);
+	return create ? conn_of_cookie(cookie_of(sk)) : known_conn_by_cookie(cookie_of(sk));
+}
+
+/* The socket may connect again, to somewhere else. */
+static __always_inline void forget_id(struct conn_state *conn)
+{
+	if (!cfg_names_sockets)
+		kept_id(conn)->cookie = 0;
 }
 
 static __always_inline void emit_process(__u16 kind, struct task_struct *task, struct file *exe, __u8 state,
@@ -147,6 +148,7 @@ static __always_inline void on_closed(struct sock *sk, struct tcp_sock *tp)
 	if (conn->has_tx_final)
 		tx_offset = conn->tx_final;
 	emit_conn(sk, RECORD_CLOSE, OFFSET_TCP_SEQ, conn, source_port(tp), tx_offset, tp->copied_seq - consumed_fin(sk, tp));
+	forget_id(conn);
 }
 
 /* Our FIN is about to be sent, and will count one in write_seq. */

@@ -79,17 +79,14 @@ static __always_inline __u8 find_payload(struct buffer *buf, struct sock *sk, __
 
 static __always_inline int on_call(struct sock *sk, int ret, int msg_flags, __u8 direction)
 {
-	struct call call = { .sk = sk, .ret = ret, .direction = direction };
-	struct buffer buf = {};
-	struct conn_state *conn;
+	struct buffer buf;
+	struct call call;
 
-	if (!is_told(sk, ret, direction))
+	if (!is_observed(sk, ret) || !begin_call(&call, sk, ret, direction))
 		return 0;
-	conn = begin_call(&call);
-	if (!conn)
-		return 0;
+	__builtin_memset(&buf, 0, sizeof(buf));
 	call.missing = find_payload(&buf, sk, call.source, direction, msg_flags);
-	finish_call(&call, conn, &buf);
+	finish_call(&call, &buf);
 	return 0;
 }
 

@@ -67,6 +67,8 @@ pub struct Seen {
     pub headers: HeaderMap,
     pub body: Vec<u8>,
     pub at: Instant,
+    /// It was not refused: whoever counts copies counts it.
+    pub is_taken: bool,
 }
 
 impl Seen {
@@ -152,9 +154,15 @@ impl Receiver {
         Some(raw)
     }
 
-    fn note(&self, path: String, headers: HeaderMap, body: Vec<u8>) {
-        self.seen.lock().unwrap().push(Seen { path, headers, body, at: Instant::now() });
+    fn note(&self, seen: Seen) {
+        self.seen.lock().unwrap().push(seen);
         self.came.notify_waiters();
+    }
+
+    /// A request of which only the body is known.
+    fn note_body(&self, body: Vec<u8>) {
+        let (path, headers) = (String::new(), HeaderMap::new());
+        self.note(Seen { path, headers, body, at: Instant::now(), is_taken: true });
     }
 
     async fn answer(
@@ -172,8 +180,9 @@ impl Receiver {
             GzDecoder::new(&body[..]).read_to_end(&mut plain).unwrap();
         }
         let path = head.uri.path().to_owned();
-        self.note(path, head.headers, plain);
         let act = self.acts.lock().unwrap().pop_front().unwrap_or(Act::Accept);
+        let is_taken = !matches!(act, Act::Http(400..500 | 503, _) | Act::Grpc(_));
+        self.note(Seen { path, headers: head.headers, body: plain, at: Instant::now(), is_taken });
         match act {
             Act::Hang => std::future::pending().await,
             Act::Close | Act::Raw(_) => Err(std::io::Error::other("closed as told")),

@@ -1,7 +1,6 @@
 //! Bytes on a connection, below HTTP.
 
 use super::{Raw, Receiver};
-use hyper::HeaderMap;
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -26,7 +25,7 @@ impl Receiver {
 
     async fn half_head(&self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
         let body = http1_request(stream).await?;
-        self.note(String::new(), HeaderMap::new(), body);
+        self.note_body(body);
         stream.write_all(b"HTTP/1.1 20").await
     }
 
@@ -34,7 +33,7 @@ impl Receiver {
         stream.write_all(&SETTINGS).await?;
         let body = http2_request(stream).await?;
         if last > 0 {
-            self.note(String::new(), HeaderMap::new(), body);
+            self.note_body(body);
         }
         let mut frame = vec![0, 0, 8, 7, 0, 0, 0, 0, 0];
         frame.extend(last.to_be_bytes());

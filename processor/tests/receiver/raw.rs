@@ -44,7 +44,7 @@ impl Receiver {
 
 async fn nonsense(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
     let mut buffer = [0; 4096];
-    stream.read(&mut buffer).await?;
+    let _ = stream.read(&mut buffer).await?;
     stream.write_all(b"220 mail.example ESMTP ready\r\n\r\n").await
 }
 

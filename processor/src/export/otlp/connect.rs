@@ -1,6 +1,6 @@
 //! A connection to a collector: TCP or a unix socket, TLS or not, HTTP/1.1 or HTTP/2.
 
-use super::failure::{against_absence, whole};
+use super::failure::{ADDRESS, whole};
 use super::greeting::{Greeting, Noted, Speaks};
 use crate::config::otlp::{Endpoint, Protocol, Scheme};
 use bytes::Bytes;
@@ -55,7 +55,7 @@ impl ConnectError {
     /// What helps against it.
     pub(super) fn remedy(&self) -> Option<&'static str> {
         match self {
-            Self::Find { .. } | Self::Reach(_) => against_absence(),
+            Self::Find { .. } | Self::Reach(_) => Some(ADDRESS),
             Self::Tls(error) => against_tls(error),
             Self::Speaks { found: Speaks::Tls, .. } => Some(ONLY_TLS),
             Self::Speaks { found: Speaks::Http2, .. } => Some(SPEAKS_GRPC),

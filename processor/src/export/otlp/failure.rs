@@ -6,7 +6,9 @@ use tonic::Code;
 /// Characters of a collector's text that are logged.
 pub(super) const MAX_TEXT: usize = 300;
 
-const ADDRESS: &str = "check host and port of OTEL_EXPORTER_OTLP_ENDPOINT, and that the collector runs there";
+/// What helps where nobody is reached.
+pub(super) const ADDRESS: &str =
+    "check host and port of OTEL_EXPORTER_OTLP_ENDPOINT, and that the collector runs there";
 const CREDENTIALS: &str = "check OTEL_EXPORTER_OTLP_HEADERS: the collector does not know who we are";
 const PATH: &str = "check the path of OTEL_EXPORTER_OTLP_ENDPOINT, and that the collector takes this signal \
                     there: usual are port 4318 with /v1/traces and /v1/metrics";
@@ -96,9 +98,4 @@ pub(super) const fn against_code(code: Code) -> Option<&'static str> {
         Code::ResourceExhausted => Some(SIZE),
         _ => None,
     }
-}
-
-/// What helps where nobody is reached.
-pub(super) const fn against_absence() -> Option<&'static str> {
-    Some(ADDRESS)
 }

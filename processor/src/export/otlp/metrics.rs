@@ -66,7 +66,7 @@ impl Metrics {
             let request = points::request(rows, now, self.temporality(), &self.machine);
             let payload = self.delivery.payload(&request);
             drop(request);
-            let points = points(rows.len());
+            let points = points_of(rows.len());
             let delivered = self.delivery.deliver(&payload, points).await;
             self.count(points, delivered);
             // What may have been taken must not be told again; what was not is part of the next point.
@@ -119,7 +119,7 @@ impl Told {
     }
 }
 
-fn points(series: usize) -> u64 {
+fn points_of(series: usize) -> u64 {
     count(series).saturating_mul(POINTS_PER_SERIES)
 }
 

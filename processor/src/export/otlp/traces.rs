@@ -62,3 +62,7 @@ impl Traces {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "traces_tests.rs"]
+mod tests;

@@ -15,7 +15,7 @@ use std::{
     fs,
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
     time::Duration,
 };
 use tempfile::TempDir;
@@ -35,6 +35,7 @@ pub struct Collector {
     binary: PathBuf,
     directory: TempDir,
     program: Option<Program>,
+    was_killed: bool,
 }
 
 /// Jaeger all in one.
@@ -65,7 +66,9 @@ impl Collector {
         let output = directory.path().join("out.jsonl");
         let config = collector_config(ports, &output.to_string_lossy(), traces_to);
         fs::write(directory.path().join("collector.yaml"), config).expect("configuration of the Collector");
-        let mut collector = Self { grpc_port, http_port, prometheus_port, binary, directory, program: None };
+        let (program, was_killed) = (None, false);
+        let mut collector =
+            Self { grpc_port, http_port, prometheus_port, binary, directory, program, was_killed };
         collector.resume();
         Ok(collector)
     }
@@ -81,11 +84,28 @@ impl Collector {
 
     /// Ends it as its operator would; what it took is in the file then.
     pub fn stop(&mut self) {
-        let Some(mut program) = self.program.take() else { return };
+        self.signal(Signal::SIGTERM);
+        let status = self.ended();
+        assert!(status.is_none_or(|status| status.success()), "the Collector ended with {status:?}");
+    }
+
+    /// Ends it in the middle of whatever it does. What it confirmed is in the file, and perhaps a part of what it did not.
+    pub fn kill(&mut self) {
+        self.was_killed = true;
+        self.signal(Signal::SIGKILL);
+        self.ended();
+    }
+
+    /// Sends it a signal; nobody, if it does not run.
+    pub fn signal(&self, signal: Signal) {
+        let Some(program) = &self.program else { return };
         let pid = i32::try_from(program.child.id()).expect("a pid fits into i32");
-        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("signal to the Collector");
-        let status = wait_until("the Collector to end", PATIENCE, || program.child.try_wait().ok().flatten());
-        assert!(status.success(), "the Collector ended with {status}");
+        kill(Pid::from_raw(pid), signal).expect("signal to the Collector");
+    }
+
+    fn ended(&mut self) -> Option<ExitStatus> {
+        let mut program = self.program.take()?;
+        Some(wait_until("the Collector to end", PATIENCE, || program.child.try_wait().ok().flatten()))
     }
 
     /// Every `resourceSpans` of the file, in order.
@@ -102,11 +122,29 @@ impl Collector {
 
     fn of(&self, signal: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.directory.path().join("out.jsonl")).unwrap_or_default();
-        // The last line may be half-written.
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        let lines = whole.lines().map(|line| serde_json::from_str::<Value>(line).expect("OTLP as JSON"));
-        lines.flat_map(|line| line[signal].as_array().cloned().unwrap_or_default()).collect()
+        let messages = messages(&text).filter_map(|text| match serde_json::from_str::<Value>(text) {
+            Ok(message) => Some(message),
+            // The last one may be half-written, and where it was killed any.
+            Err(error) if self.was_killed || error.is_eof() => None,
+            Err(error) => panic!("not OTLP as JSON: {error}: {text}"),
+        });
+        messages.flat_map(|message| message[signal].as_array().cloned().unwrap_or_default()).collect()
     }
+}
+
+/// Each message of a file, whole or not: one that was cut is followed by the next on the same line.
+fn messages(text: &str) -> impl Iterator<Item = &str> {
+    const BEGIN: &str = "{\"resource";
+    let starts: Vec<usize> = ["Spans\":", "Metrics\":"]
+        .iter()
+        .flat_map(|signal| {
+            text.match_indices(&format!("{BEGIN}{signal}")).map(|(at, _)| at).collect::<Vec<_>>()
+        })
+        .collect();
+    let mut bounds = starts;
+    bounds.sort_unstable();
+    let ends = bounds.iter().skip(1).copied().chain([text.len()]).collect::<Vec<_>>();
+    bounds.into_iter().zip(ends).map(|(begin, end)| &text[begin..end])
 }
 
 impl Jaeger {
@@ -195,6 +233,7 @@ fn get(port: u16, path: &str) -> Value {
     serde_json::from_slice(&response.body).unwrap_or_default()
 }
 
+/// A file that may be rotated (it never is) is written without a buffer: what the Collector confirmed is in it.
 fn collector_config([grpc, http, prometheus]: [u16; 3], output: &str, traces_to: Option<u16>) -> String {
     let (forward, exporters) = match traces_to {
         Some(port) => {
@@ -205,7 +244,7 @@ fn collector_config([grpc, http, prometheus]: [u16; 3], output: &str, traces_to:
     format!(
         "receivers:\n  otlp:\n    protocols:\n      grpc: {{endpoint: '127.0.0.1:{grpc}'}}\n      \
          http: {{endpoint: '127.0.0.1:{http}'}}\n\
-         exporters:\n  file: {{path: {output}, append: true, flush_interval: 100ms}}\n  \
+         exporters:\n  file: {{path: {output}, rotation: {{max_megabytes: 10000}}}}\n  \
          prometheus: {{endpoint: '127.0.0.1:{prometheus}', resource_to_telemetry_conversion: {{enabled: true}}}}\n{forward}\
          service:\n  telemetry: {{metrics: {{level: none}}, logs: {{level: warn}}}}\n  pipelines:\n    \
          traces: {{receivers: [otlp], exporters: {exporters}}}\n    \

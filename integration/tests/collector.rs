@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics with what it wanted")]
 
+use nix::sys::signal::Signal;
 use ratatosk_integration::{
     Agent, Options,
     agent::TOLD,
@@ -22,6 +23,8 @@ use std::{
 const COUNT: usize = 300;
 /// Spans that wait for the Collector, at most: the exporter's default.
 const QUEUE_SPANS: usize = 16_384;
+/// Time of one request where the Collector has a hard time.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 
@@ -346,18 +349,122 @@ fn a_collector_that_was_away_for_30_s_has_each_span_once() {
         thread::sleep(Duration::from_secs(2));
     });
     println!("asked {asked} requests in 34 s");
-    let paths = || -> Vec<String> {
-        spans(&collector, "/away-").iter().map(|(_, span)| attribute(span, "url.path").unwrap()).collect()
-    };
-    wait_until("every span in the file", TOLD * 2, || (paths().len() >= asked).then_some(()));
+    wait_until("every span in the file", TOLD * 2, || {
+        (paths(&collector, "/away-").len() >= asked).then_some(())
+    });
     // one that comes twice comes soon after
     thread::sleep(Duration::from_secs(2));
-    let paths = paths();
+    let paths = paths(&collector, "/away-");
     let once: HashSet<_> = paths.iter().collect();
     assert_eq!((paths.len(), once.len()), (asked, asked), "each span exactly once");
     agent.assert_no_drops();
     assert_eq!(agent.scrape().non_zero("ratatosk_spans_dropped_total"), Vec::<String>::new());
+    assert_accounts(&agent);
     agent.stop();
+}
+
+/// The path of every span of the file that contains `part`, copies too.
+fn paths(collector: &Collector, part: &str) -> Vec<String> {
+    spans(collector, part).iter().map(|(_, span)| attribute(span, "url.path").unwrap()).collect()
+}
+
+/// What holds at every scrape: produced = exported + dropped + held.
+fn assert_accounts(agent: &Agent) {
+    let scrape = agent.scrape();
+    let of = |name: &str| scrape.sum(&format!("ratatosk_spans_{name}"), &["exporter=\"otlp\""]);
+    let accounted = of("exported_total") + of("dropped_total") + of("held");
+    assert_eq!(of("produced_total"), accounted, "produced = exported + dropped + held");
+}
+
+/// A Collector goes through an ordeal under load: no span is lost, and it has no more copies than the agent counts.
+fn survives(test: &str, over: &str, port: fn(&Collector) -> u16, ordeal: fn(&mut Collector, &Agent)) {
+    let Some(_machine) = guard(test) else { return };
+    let Some(mut collector) = collector(test, None) else { return };
+    let server = Server::nginx();
+    let options = options(&server, over, port(&collector))
+        .with("OTEL_EXPORTER_OTLP_TIMEOUT", REQUEST_TIMEOUT.as_millis())
+        // A request is under way at almost every moment.
+        .with("OTEL_BSP_SCHEDULE_DELAY", 20);
+    let agent = observe(&server, &options);
+    let asked = at_rate(&server, 400, "ordeal", || {
+        thread::sleep(Duration::from_secs(1));
+        ordeal(&mut collector, &agent);
+        thread::sleep(Duration::from_secs(1));
+    });
+    let once = |paths: &[String]| paths.iter().collect::<HashSet<_>>().len();
+    wait_until("every span in the file", TOLD * 4, || {
+        (once(&paths(&collector, "/ordeal-")) >= asked).then_some(())
+    });
+    wait_until("nothing to be under way", TOLD, || {
+        (agent.scrape().sum("ratatosk_spans_held", &[]) < 0.5).then_some(())
+    });
+    assert_accounts(&agent);
+    agent.assert_no_drops();
+    assert_eq!(agent.scrape().non_zero("ratatosk_spans_dropped_total"), Vec::<String>::new());
+    let resent = resent(&agent);
+    let paths = paths(&collector, "/");
+    let copies = f64::from(u32::try_from(paths.len() - once(&paths)).unwrap());
+    println!("{asked} requests, {copies} copies, {resent} spans sent again in doubt");
+    assert!(copies <= resent, "{copies} copies, {resent} counted");
+    agent.stop();
+}
+
+/// Killed again and again, and started again each time: at whatever it does, and with a request before it that it did not
+/// read yet, until one surely was under way.
+fn killed(collector: &mut Collector, agent: &Agent) {
+    for round in 0..20 {
+        if round % 2 == 1 {
+            collector.signal(Signal::SIGSTOP);
+            thread::sleep(REQUEST_TIMEOUT / 4);
+        }
+        collector.kill();
+        thread::sleep(Duration::from_millis(300));
+        assert_accounts(agent);
+        collector.resume();
+        thread::sleep(Duration::from_millis(300));
+        if round >= 5 && resent(agent) > 0.0 {
+            return;
+        }
+    }
+    panic!("20 deaths, and no request was under way");
+}
+
+/// Spans that were sent again though the Collector may have had them.
+fn resent(agent: &Agent) -> f64 {
+    let labels = ["signal=\"traces\"", "reason=\"unconfirmed\""];
+    agent.scrape().sum("ratatosk_otlp_items_resent_total", &labels).abs()
+}
+
+/// Stands still for longer than a request waits, three times over.
+fn stopped(collector: &mut Collector, agent: &Agent) {
+    collector.signal(Signal::SIGSTOP);
+    thread::sleep(REQUEST_TIMEOUT * 3 + REQUEST_TIMEOUT / 2);
+    assert_accounts(agent);
+    collector.signal(Signal::SIGCONT);
+}
+
+#[test]
+fn a_collector_that_is_killed_under_load_loses_no_span_over_grpc() {
+    let test = "a_collector_that_is_killed_under_load_loses_no_span_over_grpc";
+    survives(test, "grpc", |collector| collector.grpc_port, killed);
+}
+
+#[test]
+fn a_collector_that_is_killed_under_load_loses_no_span_over_http() {
+    let test = "a_collector_that_is_killed_under_load_loses_no_span_over_http";
+    survives(test, "http/protobuf", |collector| collector.http_port, killed);
+}
+
+#[test]
+fn a_collector_that_stands_still_loses_no_span_over_grpc() {
+    let test = "a_collector_that_stands_still_loses_no_span_over_grpc";
+    survives(test, "grpc", |collector| collector.grpc_port, stopped);
+}
+
+#[test]
+fn a_collector_that_stands_still_loses_no_span_over_http() {
+    let test = "a_collector_that_stands_still_loses_no_span_over_http";
+    survives(test, "http/protobuf", |collector| collector.http_port, stopped);
 }
 
 #[test]
@@ -380,6 +487,7 @@ fn what_the_queue_does_not_hold_is_counted() {
     let (sent, dropped) = wait_until("sent + dropped = produced", TOLD * 2, || {
         let sent = number("ratatosk_spans_exported_total", "");
         let dropped = number("ratatosk_spans_dropped_total", "reason=\"queue_full\"");
+        assert_accounts(&agent);
         (sent + dropped >= f64::from(u32::try_from(asked).unwrap())).then_some((sent, dropped))
     });
     println!("sent {sent}, dropped {dropped}");

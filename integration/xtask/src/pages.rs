@@ -87,12 +87,13 @@ fn exposition() -> String {
     });
     telemetry.incomplete(Incomplete::Gap, 0);
     telemetry.ended_by(EndedBy::Turn, 0);
-    telemetry.spans_exported("exporter", 0);
-    telemetry.spans_dropped("exporter", "reason", 0);
+    telemetry.spans_came("exporter", 1);
+    telemetry.spans_settled("exporter", 0, 1, "reason");
     telemetry.decorated(Counts { not_sampled: 1, ..Counts::default() });
     telemetry.points_exported("exporter", 0);
     telemetry.points_dropped("exporter", "reason", 0);
     telemetry.otlp_requests("signal", "result", 0);
+    telemetry.otlp_resent("signal", "reason", 0);
     telemetry.spans_excluded("exporter", 0);
     telemetry.series_overflow("metric", 0);
     let mut text = String::new();
@@ -109,6 +110,27 @@ sum(ratatosk_records_produced_total) = ratatosk_records_acknowledged_total
                                      + sum(ratatosk_records_dropped_total{stage=\"server\"})
                                      + ratatosk_records_held
 ```
+
+Of the spans that came to exporter `otlp`, at every scrape
+
+```text
+ratatosk_spans_produced_total{exporter=\"otlp\"} = ratatosk_spans_exported_total{exporter=\"otlp\"}
+                                              + sum(ratatosk_spans_dropped_total{exporter=\"otlp\"})
+                                              + ratatosk_spans_held{exporter=\"otlp\"}
+```
+
+| reason | of a dropped span or point (only spans are queued) |
+|---|---|
+| `queue_full` | the collector was away or slow for longer than the queue lasts; surely not delivered |
+| `retries_exhausted` | the collector was away or refused for as long as a request is tried; surely not delivered |
+| `shutdown` | the time to end was over; surely not delivered |
+| `rejected`, `partial_success` | the collector refused it, and would again; the log has its words |
+| `unconfirmed` | it was sent, perhaps more than once, and no answer came: the collector has it, or not |
+
+A collector that dies or stands still in the middle of a request may have taken it. OTLP sends such a request again, and a
+receiver knows a copy of a span by its ids, one of a cumulative point by its series and time. Collectors have at most
+`ratatosk_otlp_items_resent_total{reason=\"unconfirmed\"}` copies beyond the first. Delta points add up, so a request of theirs
+that nobody answered is not sent again: its points are dropped as `unconfirmed`.
 
 Beside them stand `http_server_*` and `http_client_*` with `_request_duration_seconds`, `_request_body_size_bytes` and
 `_response_body_size_bytes` (histograms), and `target_info`, of the observed processes: see

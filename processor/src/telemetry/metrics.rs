@@ -107,6 +107,17 @@ const UNRECOGNIZED: Metric = counter(
 );
 const ENDED: Metric =
     counter("ratatosk_exchanges_ended_total", &["by"], "Exchanges, by what told where the response ended.");
+const SPANS_PRODUCED: Metric = counter(
+    "ratatosk_spans_produced_total",
+    &["exporter"],
+    "Spans that came to an exporter that holds them until their fate is known.",
+);
+const SPANS_HELD: Metric = Metric {
+    name: "ratatosk_spans_held",
+    kind: Kind::Gauge,
+    labels: &["exporter"],
+    help: "Spans that an exporter holds: queued, or under way.",
+};
 const SPANS_EXPORTED: Metric =
     counter("ratatosk_spans_exported_total", &["exporter"], "Spans that an exporter took.");
 const SPANS_DROPPED: Metric = counter(
@@ -133,6 +144,16 @@ const POINTS_DROPPED: Metric = counter(
 );
 const OTLP_REQUESTS: Metric =
     counter("ratatosk_otlp_requests_total", &["signal", "result"], "Attempts to send an OTLP request.");
+const OTLP_REQUESTS_RESENT: Metric = counter(
+    "ratatosk_otlp_requests_resent_total",
+    &["signal", "reason"],
+    "Further attempts, by what the one before ended with. After unconfirmed the collector may have the request twice.",
+);
+const OTLP_ITEMS_RESENT: Metric = counter(
+    "ratatosk_otlp_items_resent_total",
+    &["signal", "reason"],
+    "Spans or points of those attempts. With reason unconfirmed: the most copies that collectors may have beyond the first.",
+);
 const SPANS_EXCLUDED: Metric = counter(
     "ratatosk_spans_excluded_total",
     &["exporter"],
@@ -259,6 +280,25 @@ impl Telemetry {
         self.add(&SPANS_DROPPED, [exporter, reason], n);
     }
 
+    /// `n` spans came to an exporter that holds them until [`Self::spans_settled`] says what became of them.
+    pub fn spans_came(&self, exporter: &'static str, n: u64) {
+        let mut inner = self.lock();
+        add(&mut inner.own, &SPANS_PRODUCED, [exporter, ""], n);
+        add(&mut inner.own, &SPANS_HELD, [exporter, ""], n);
+    }
+
+    /// Of the spans that an exporter held, so many were taken, and `lost` were not. One step: at every scrape what came is
+    /// what was taken, dropped and held.
+    pub fn spans_settled(&self, exporter: &'static str, exported: u64, lost: u64, reason: &'static str) {
+        let mut inner = self.lock();
+        add(&mut inner.own, &SPANS_EXPORTED, [exporter, ""], exported);
+        if lost > 0 {
+            add(&mut inner.own, &SPANS_DROPPED, [exporter, reason], lost);
+        }
+        let held = inner.own.entry((SPANS_HELD.name, [exporter, ""])).or_default();
+        *held = held.saturating_sub(exported.saturating_add(lost));
+    }
+
     /// What the settings left out or folded while spans were made.
     pub fn decorated(&self, counts: Counts) {
         for (values, n) in [
@@ -286,6 +326,13 @@ impl Telemetry {
     /// `n` attempts to send an OTLP request ended so.
     pub fn otlp_requests(&self, signal: &'static str, result: &'static str, n: u64) {
         self.add(&OTLP_REQUESTS, [signal, result], n);
+    }
+
+    /// A request of `items` is sent again after an attempt that ended so.
+    pub fn otlp_resent(&self, signal: &'static str, reason: &'static str, items: u64) {
+        let mut inner = self.lock();
+        add(&mut inner.own, &OTLP_REQUESTS_RESENT, [signal, reason], 1);
+        add(&mut inner.own, &OTLP_ITEMS_RESENT, [signal, reason], items);
     }
 
     /// Spans kept from an exporter, as their service tells them itself.
@@ -322,15 +369,18 @@ impl Telemetry {
     }
 
     fn add(&self, metric: &Metric, values: Values, n: u64) {
-        let mut inner = self.lock();
-        let value = inner.own.entry((metric.name, values)).or_default();
-        *value = value.saturating_add(n);
+        add(&mut self.lock().own, metric, values, n);
     }
 
     /// Counters stay true after a panic elsewhere: every change is one assignment.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn add(own: &mut Own, metric: &Metric, values: Values, n: u64) {
+    let value = own.entry((metric.name, values)).or_default();
+    *value = value.saturating_add(n);
 }
 
 const fn ended_name(by: EndedBy) -> &'static str {
@@ -416,14 +466,18 @@ fn render_own(out: &mut String, own: &Own) {
         &INCOMPLETE,
         &UNRECOGNIZED,
         &ENDED,
+        &SPANS_PRODUCED,
         &SPANS_EXPORTED,
         &SPANS_DROPPED,
+        &SPANS_HELD,
         &SPANS_EXCLUDED,
         &SPANS_LEFT_OUT,
         &ROUTES_FOLDED,
         &POINTS_EXPORTED,
         &POINTS_DROPPED,
         &OTLP_REQUESTS,
+        &OTLP_REQUESTS_RESENT,
+        &OTLP_ITEMS_RESENT,
         &SERIES_OVERFLOW,
     ] {
         let samples = own.iter().filter(|((name, _), _)| *name == metric.name);

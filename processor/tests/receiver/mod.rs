@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used, reason = "each test uses a part; a test may fail")]
 
+mod raw;
+
 use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
@@ -16,7 +18,7 @@ use std::collections::VecDeque;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -35,9 +37,28 @@ pub enum Act {
     Hang,
     /// Closes instead of answering.
     Close,
+    /// Answers with status 200 and half of a body, and closes.
+    Half,
+    /// What speaks below HTTP. It must be first, or follow an act that ends its connection.
+    Raw(Raw),
+}
+
+/// What a connection does that no server of HTTP would.
+#[derive(Clone, Copy)]
+pub enum Raw {
     /// Answers with bytes that are no HTTP, and closes.
     Nonsense,
+    /// Takes the connection and is silent, as a process that stands still.
+    Silent,
+    /// Reads a request, answers with half of a status line, and closes. HTTP/1.1.
+    HalfHead,
+    /// Reads a request, says that it goes and up to which stream it worked, and closes. HTTP/2.
+    GoAway(u32),
+    /// Reads a request and says that it did not look at it. HTTP/2.
+    Refused,
 }
+
+type Body = BoxBody<Bytes, std::io::Error>;
 
 /// A request as it came, its body without frame and compression.
 #[derive(Clone)]
@@ -46,6 +67,8 @@ pub struct Seen {
     pub headers: HeaderMap,
     pub body: Vec<u8>,
     pub at: Instant,
+    /// It was not refused: whoever counts copies counts it.
+    pub is_taken: bool,
 }
 
 impl Seen {
@@ -106,17 +129,12 @@ impl Receiver {
 
     pub async fn connection(
         self,
-        mut stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         is_http2: bool,
     ) {
         *self.connections.lock().unwrap() += 1;
-        if matches!(self.acts.lock().unwrap().front(), Some(Act::Nonsense)) {
-            self.acts.lock().unwrap().pop_front();
-            let mut buffer = [0; 4096];
-            let _ = stream.read(&mut buffer).await;
-            let _ = stream.write_all(b"220 mail.example ESMTP ready\r\n\r\n").await;
-            let _ = stream.shutdown().await;
-            return;
+        if let Some(raw) = self.next_raw() {
+            return self.raw(raw, stream).await;
         }
         let receiver = self.clone();
         let service = service_fn(move |request| receiver.clone().answer(request, is_http2));
@@ -128,11 +146,30 @@ impl Receiver {
         };
     }
 
+    fn next_raw(&self) -> Option<Raw> {
+        let mut acts = self.acts.lock().unwrap();
+        let Some(Act::Raw(raw)) = acts.front() else { return None };
+        let raw = *raw;
+        acts.pop_front();
+        Some(raw)
+    }
+
+    fn note(&self, seen: Seen) {
+        self.seen.lock().unwrap().push(seen);
+        self.came.notify_waiters();
+    }
+
+    /// A request of which only the body is known.
+    fn note_body(&self, body: Vec<u8>) {
+        let (path, headers) = (String::new(), HeaderMap::new());
+        self.note(Seen { path, headers, body, at: Instant::now(), is_taken: true });
+    }
+
     async fn answer(
         self,
         request: Request<Incoming>,
         is_grpc: bool,
-    ) -> Result<Response<BoxBody<Bytes, std::convert::Infallible>>, std::io::Error> {
+    ) -> Result<Response<Body>, std::io::Error> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
         let body = if is_grpc { body.slice(5..) } else { body };
@@ -143,17 +180,17 @@ impl Receiver {
             GzDecoder::new(&body[..]).read_to_end(&mut plain).unwrap();
         }
         let path = head.uri.path().to_owned();
-        let seen = Seen { path, headers: head.headers, body: plain, at: Instant::now() };
-        self.seen.lock().unwrap().push(seen);
-        self.came.notify_waiters();
         let act = self.acts.lock().unwrap().pop_front().unwrap_or(Act::Accept);
+        let is_taken = !matches!(act, Act::Http(400..500 | 503, _) | Act::Grpc(_));
+        self.note(Seen { path, headers: head.headers, body: plain, at: Instant::now(), is_taken });
         match act {
             Act::Hang => std::future::pending().await,
-            Act::Close | Act::Nonsense => Err(std::io::Error::other("closed as told")),
+            Act::Close | Act::Raw(_) => Err(std::io::Error::other("closed as told")),
+            Act::Half => Ok(half()),
             Act::Accept => Ok(success(is_grpc, Vec::new())),
             Act::Partial(rejected, text) => Ok(success(is_grpc, partial(rejected, text))),
             Act::Http(status, retry_after) => {
-                let mut response = Response::new(Full::new(Bytes::new()).boxed());
+                let mut response = Response::new(full(Vec::new()));
                 *response.status_mut() = StatusCode::from_u16(status).unwrap();
                 if let Some(value) = retry_after {
                     response.headers_mut().insert(RETRY_AFTER, value.parse().unwrap());
@@ -161,12 +198,24 @@ impl Receiver {
                 Ok(response)
             }
             Act::Grpc(status) => {
-                let mut response = Response::new(Full::new(Bytes::new()).boxed());
+                let mut response = Response::new(full(Vec::new()));
                 status.add_header(response.headers_mut()).unwrap();
                 Ok(response)
             }
         }
     }
+}
+
+/// The frame of a gRPC message of 100 bytes, and no more of it.
+fn half() -> Response<Body> {
+    let begin = Ok(Frame::data(Bytes::from_static(b"\0\0\0\0\x64half")));
+    let frames = [begin, Err(std::io::Error::other("closed as told"))];
+    // A server sends nothing of an answer whose body fails at once.
+    let frames = tokio_stream::StreamExt::then(tokio_stream::iter(frames), async |frame| {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        frame
+    });
+    Response::new(BodyExt::boxed(http_body_util::StreamBody::new(frames)))
 }
 
 fn partial(rejected: i64, text: &str) -> Vec<u8> {
@@ -177,9 +226,9 @@ fn partial(rejected: i64, text: &str) -> Vec<u8> {
     ExportTraceServiceResponse { partial_success: Some(partial) }.encode_to_vec()
 }
 
-fn success(is_grpc: bool, message: Vec<u8>) -> Response<BoxBody<Bytes, std::convert::Infallible>> {
+fn success(is_grpc: bool, message: Vec<u8>) -> Response<Body> {
     if !is_grpc {
-        return Response::new(Full::new(Bytes::from(message)).boxed());
+        return Response::new(full(message));
     }
     let mut frame = vec![0];
     frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
@@ -188,4 +237,8 @@ fn success(is_grpc: bool, message: Vec<u8>) -> Response<BoxBody<Bytes, std::conv
     trailers.insert("grpc-status", 0.into());
     let frames = [Ok(Frame::data(Bytes::from(frame))), Ok(Frame::trailers(trailers))];
     Response::new(BodyExt::boxed(http_body_util::StreamBody::new(tokio_stream::iter(frames))))
+}
+
+fn full(body: Vec<u8>) -> Body {
+    Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed()
 }

@@ -1,11 +1,12 @@
-//! What became of a request: the one decision that counts spans as sent, keeps them for later, or gives them up.
+//! What became of one attempt: the one decision that counts items as taken, sends them again, or gives them up.
 //!
-//! Every span reaches a collector at most once. So a request is sent again only if it surely was not taken: nothing of
-//! it was sent, or the collector said so. Where a connection breaks, or time passes, after bytes were sent and before an
-//! answer came, nobody knows; then the spans are given up and counted as `unconfirmed`.
+//! Where a connection breaks, or time passes, after bytes were sent and before an answer came, nobody knows whether the
+//! collector has them. Then OTLP prefers twice to never ("Duplicate Data"): [`super::delivery`] sends again where the
+//! receiver can tell the second copy from the first.
 //!
-//! spec <https://opentelemetry.io/docs/specs/otlp/>, failures of OTLP/gRPC and of OTLP/HTTP
+//! spec <https://opentelemetry.io/docs/specs/otlp/>, failures of OTLP/gRPC and of OTLP/HTTP, duplicate data
 
+use super::failure::{Failure, Kind, against_code, against_status, shown};
 use hyper::header::RETRY_AFTER;
 use hyper::{HeaderMap, StatusCode};
 use prost::Message;
@@ -13,38 +14,20 @@ use std::time::{Duration, SystemTime};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-/// Characters of a collector's text that are logged.
-const MAX_TEXT: usize = 300;
-
-/// What became of a request.
+/// What became of an attempt.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Answer {
     /// The collector took it, but for so many items.
     Accepted { rejected: u64, message: String },
     /// It surely was not taken; another attempt may succeed, not before the wait that the collector asks for.
     Later { wait: Option<Duration>, failure: Failure },
-    /// It was refused, and would be again.
+    /// Whoever answered asks for another attempt, and can't know whether this one was taken: a gateway, or a deadline
+    /// that passed behind it.
+    Unsure { wait: Option<Duration>, failure: Failure },
+    /// No whole answer came: it may have been taken.
+    Lost(Failure),
+    /// It must not be sent again. Kind unconfirmed: and yet it may have been taken.
     Refused(Failure),
-    /// Nobody knows.
-    Unknown(Failure),
-}
-
-/// A kind to be counted and a cause to be read.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Failure {
-    pub(super) kind: &'static str,
-    pub(super) cause: String,
-}
-
-impl Failure {
-    pub(super) fn new(kind: &'static str, cause: impl std::fmt::Display) -> Self {
-        Self { kind, cause: shown(&cause.to_string()) }
-    }
-}
-
-/// One line, not too long: a collector's text is not ours.
-fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_TEXT).collect()
 }
 
 /// The answer to OTLP over HTTP.
@@ -52,17 +35,27 @@ pub(super) fn of_http(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> A
     if status.is_success() {
         return partial_success(body);
     }
-    let told = tonic_types::pb::Status::decode(body).map(|status| status.message).unwrap_or_default();
+    let told = told(body);
     let cause = if told.is_empty() { status.to_string() } else { format!("{status}: {told}") };
+    let (wait, failure) = (retry_after(headers), |kind| Failure::new(kind, &cause));
     match status {
-        StatusCode::TOO_MANY_REQUESTS => {
-            Answer::Later { wait: retry_after(headers), failure: Failure::new("throttled", cause) }
+        StatusCode::TOO_MANY_REQUESTS => Answer::Later { wait, failure: failure(Kind::Throttled) },
+        StatusCode::SERVICE_UNAVAILABLE => Answer::Later { wait, failure: failure(Kind::Unavailable) },
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
+            Answer::Unsure { wait, failure: failure(Kind::Unconfirmed) }
         }
-        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-            Answer::Later { wait: retry_after(headers), failure: Failure::new("unavailable", cause) }
-        }
-        _ => Answer::Refused(Failure::new("rejected", cause)),
+        _ => Answer::Refused(failure(Kind::Rejected).with(against_status(status))),
     }
+}
+
+/// Why a collector refuses: a message of its own kind, or the plain text of whatever else answers.
+fn told(body: &[u8]) -> String {
+    let status = tonic_types::pb::Status::decode(body).map(|status| status.message).unwrap_or_default();
+    if !status.is_empty() {
+        return status;
+    }
+    let is_text = |text: &&str| !text.contains(|c: char| c.is_control() && !c.is_whitespace());
+    str::from_utf8(body).ok().filter(is_text).map(str::to_owned).unwrap_or_default()
 }
 
 /// Seconds, or a date.
@@ -82,32 +75,34 @@ pub(super) fn of_grpc(status: StatusCode, trailers: Option<&HeaderMap>, body: &[
     };
     let cause = format!("{:?}: {}", told.code(), told.message());
     let wait = told.get_details_retry_info().and_then(|info| info.retry_delay);
+    let failure = |kind| Failure::new(kind, &cause);
     match told.code() {
         Code::Ok => partial_success(unframed(body)),
         Code::ResourceExhausted if wait.is_some() => {
-            Answer::Later { wait, failure: Failure::new("throttled", cause) }
+            Answer::Later { wait, failure: failure(Kind::Throttled) }
         }
-        Code::Cancelled
-        | Code::DeadlineExceeded
-        | Code::Aborted
-        | Code::OutOfRange
-        | Code::Unavailable
-        | Code::DataLoss => Answer::Later { wait, failure: Failure::new("unavailable", cause) },
-        _ => Answer::Refused(Failure::new("rejected", cause)),
+        Code::Aborted | Code::OutOfRange | Code::Unavailable | Code::DataLoss => {
+            Answer::Later { wait, failure: failure(Kind::Unavailable) }
+        }
+        Code::Cancelled | Code::DeadlineExceeded => {
+            Answer::Unsure { wait, failure: failure(Kind::Unconfirmed) }
+        }
+        code => Answer::Refused(failure(Kind::Rejected).with(against_code(code))),
     }
 }
 
 /// Something that speaks HTTP/2 but not gRPC: a proxy before the collector, or not a collector at all.
 fn without_grpc_status(status: StatusCode) -> Answer {
     match status {
-        StatusCode::OK => Answer::Unknown(Failure::new("unconfirmed", "an answer without grpc-status")),
-        StatusCode::TOO_MANY_REQUESTS
-        | StatusCode::BAD_GATEWAY
-        | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => {
-            Answer::Later { wait: None, failure: Failure::new("unavailable", status) }
+        // gRPC calls that UNKNOWN, which OTLP does not try again.
+        StatusCode::OK => Answer::Refused(Failure::new(Kind::Unconfirmed, "an answer without grpc-status")),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            Answer::Later { wait: None, failure: Failure::new(Kind::Unavailable, status) }
         }
-        _ => Answer::Refused(Failure::new("rejected", status)),
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
+            Answer::Unsure { wait: None, failure: Failure::new(Kind::Unconfirmed, status) }
+        }
+        _ => Answer::Refused(Failure::new(Kind::Rejected, status).with(against_status(status))),
     }
 }
 

@@ -1,3 +1,4 @@
+use super::super::failure::MAX_TEXT;
 use super::*;
 use hyper::header::HeaderValue;
 use tonic_types::ErrorDetails;
@@ -18,7 +19,7 @@ fn grpc(status: &Status) -> Answer {
 
 fn wait(answer: &Answer) -> Option<Duration> {
     match answer {
-        Answer::Later { wait, .. } => *wait,
+        Answer::Later { wait, .. } | Answer::Unsure { wait, .. } => *wait,
         other => panic!("{other:?}"),
     }
 }
@@ -26,8 +27,9 @@ fn wait(answer: &Answer) -> Option<Duration> {
 #[test]
 fn only_these_http_statuses_are_tried_again() {
     for status in 300..600 {
-        let is_later = matches!(http(status, None), Answer::Later { .. });
-        assert_eq!(is_later, [429, 502, 503, 504].contains(&status), "{status}");
+        let answer = http(status, None);
+        assert_eq!(matches!(answer, Answer::Later { .. }), [429, 503].contains(&status), "{status}");
+        assert_eq!(matches!(answer, Answer::Unsure { .. }), [502, 504].contains(&status), "{status}");
     }
 }
 
@@ -46,9 +48,11 @@ fn retry_after_is_seconds_or_a_date() {
 fn only_these_grpc_codes_are_tried_again() {
     use Code::{Aborted, Cancelled, DataLoss, DeadlineExceeded, OutOfRange, Unavailable};
     for code in (1..17).map(Code::from_i32) {
-        let is_later = matches!(grpc(&Status::new(code, "x")), Answer::Later { .. });
-        let expected = [Cancelled, DeadlineExceeded, Aborted, OutOfRange, Unavailable, DataLoss];
-        assert_eq!(is_later, expected.contains(&code), "{code:?}");
+        let answer = grpc(&Status::new(code, "x"));
+        let later = [Aborted, OutOfRange, Unavailable, DataLoss].contains(&code);
+        assert_eq!(matches!(answer, Answer::Later { .. }), later, "{code:?}");
+        let unsure = [Cancelled, DeadlineExceeded].contains(&code);
+        assert_eq!(matches!(answer, Answer::Unsure { .. }), unsure, "{code:?}");
     }
 }
 
@@ -74,9 +78,36 @@ fn a_partial_success_is_counted_and_a_foreign_body_is_ignored() {
 
 #[test]
 fn an_answer_without_grpc_status_is_no_confirmation() {
-    assert!(matches!(of_grpc(StatusCode::OK, None, &[]), Answer::Unknown(_)));
-    assert!(matches!(of_grpc(StatusCode::NOT_FOUND, None, &[]), Answer::Refused(_)));
+    let kind = |status| match of_grpc(status, None, &[]) {
+        Answer::Refused(failure) => failure.kind,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(kind(StatusCode::OK), Kind::Unconfirmed);
+    assert_eq!(kind(StatusCode::NOT_FOUND), Kind::Rejected);
     assert!(matches!(of_grpc(StatusCode::SERVICE_UNAVAILABLE, None, &[]), Answer::Later { .. }));
+    assert!(matches!(of_grpc(StatusCode::GATEWAY_TIMEOUT, None, &[]), Answer::Unsure { .. }));
+}
+
+#[test]
+fn a_refusal_says_what_it_was_told_and_what_helps() {
+    let refused = |status: u16, body: &[u8]| match of_http(
+        StatusCode::from_u16(status).unwrap(),
+        &HeaderMap::new(),
+        body,
+    ) {
+        Answer::Refused(failure) => failure,
+        other => panic!("{other:?}"),
+    };
+    let plain = refused(400, b"Client sent an HTTP request to an HTTPS server.\n");
+    assert_eq!(plain.cause, "400 Bad Request: Client sent an HTTP request to an HTTPS server.");
+    assert_eq!(refused(400, b"\x00\x01\xff").cause, "400 Bad Request");
+    for (status, word) in [(401, "HEADERS"), (404, "path"), (413, "BATCH_SIZE"), (307, "redirects")] {
+        assert!(refused(status, b"").remedy.is_some_and(|remedy| remedy.contains(word)), "{status}");
+    }
+    let Answer::Refused(unknown) = grpc(&Status::new(Code::Unimplemented, "unknown service")) else {
+        panic!()
+    };
+    assert!(unknown.remedy.is_some_and(|remedy| remedy.contains("4317")), "{unknown:?}");
 }
 
 #[test]

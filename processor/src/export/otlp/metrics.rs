@@ -1,9 +1,10 @@
 //! The table of series to the collector, each interval and once more at the end.
 
-use super::NAME;
-use super::delivery::{Delivered, Delivery, Stop};
+use super::delivery::{Delivered, Delivery};
 use super::points::{self, Id, Row};
 use super::resource::Machine;
+use super::stop::Stop;
+use super::{NAME, count};
 use crate::config::otlp::{Metrics as Settings, Temporality};
 use crate::export::series::{Series, Store};
 use crate::model::UnixNanos;
@@ -49,11 +50,7 @@ impl Metrics {
                 _ = ticks.tick() => {}
                 () = self.stop.asked() => is_last = true,
             }
-            let mut stop = self.stop.clone();
-            tokio::select! {
-                () = self.tell() => {}
-                () = stop.over() => is_last = true,
-            }
+            self.tell().await;
         }
     }
 
@@ -69,8 +66,9 @@ impl Metrics {
             let request = points::request(rows, now, self.temporality(), &self.machine);
             let payload = self.delivery.payload(&request);
             drop(request);
-            let delivered = self.delivery.deliver(&payload).await;
-            self.count(rows.len(), delivered);
+            let points = points_of(rows.len());
+            let delivered = self.delivery.deliver(&payload, points).await;
+            self.count(points, delivered);
             // What may have been taken must not be told again; what was not is part of the next point.
             let is_told = !matches!(delivered, Delivered::Failed { .. });
             if let Some(totals) = totals.next().filter(|_| is_told) {
@@ -86,16 +84,11 @@ impl Metrics {
         }
     }
 
-    fn count(&self, series: usize, delivered: Delivered) {
-        let points = u64::try_from(series).unwrap_or(u64::MAX).saturating_mul(POINTS_PER_SERIES);
-        let (dropped, reason) = match delivered {
-            Delivered::Accepted { rejected } => (rejected.min(points), "partial_success"),
-            Delivered::Failed { reason } => (points, reason),
-            Delivered::Unknown => (points, "unconfirmed"),
-        };
-        self.telemetry.points_exported(NAME, points - dropped);
-        if dropped > 0 {
-            self.telemetry.points_dropped(NAME, reason, dropped);
+    fn count(&self, points: u64, delivered: Delivered) {
+        let (lost, reason) = delivered.lost(points);
+        self.telemetry.points_exported(NAME, points - lost);
+        if lost > 0 {
+            self.telemetry.points_dropped(NAME, reason, lost);
         }
     }
 }
@@ -124,6 +117,10 @@ impl Told {
         let told = rows.iter().zip(totals);
         self.series.extend(told.map(|(row, total)| (row.id.clone(), (total.clone(), now))));
     }
+}
+
+fn points_of(series: usize) -> u64 {
+    count(series).saturating_mul(POINTS_PER_SERIES)
 }
 
 fn unix_now() -> UnixNanos {

@@ -3,34 +3,45 @@
 //! in   spans, into a queue that never makes the pipeline wait; the newest are dropped when it is full
 //! out  OTLP requests, one at a time, from a thread of its own
 //! out  the table of series, each interval
-//! keeps the queue, one batch that is being built and one that is under way
+//! keeps the queue, and one batch that is being built or under way
 //!
-//! Every span that comes in is counted once, as exported or as dropped with its reason, when its fate is known.
+//! Every span that comes in is counted once, as exported or as dropped with its reason, when its fate is known; until then
+//! it is held. What is sent again although the collector may have it is counted beside that.
 
 mod answer;
 mod client;
+mod complaints;
 mod connect;
 mod delivery;
+mod exchange;
+mod failure;
+mod greeting;
 mod metrics;
 mod points;
+mod request;
 mod resource;
+mod retry;
 mod spans;
+mod stop;
 mod tls;
 mod traces;
 
 use super::series::Store;
 use super::{BoxedExporter, ExportError, Exporter, Parts};
-use crate::config::otlp::{Metrics as MetricSettings, Settings, Traces as TraceSettings};
+use crate::config::otlp::{Metrics as MetricSettings, Settings, Temporality, Traces as TraceSettings};
 use crate::discover::sdk::Tells;
 use crate::model::Span;
 use crate::telemetry::Telemetry;
 use client::Client;
-pub use client::ClientError;
-use delivery::{Delivery, Stop};
+use complaints::Complaints;
+use delivery::Delivery;
 use metrics::{Metrics, Told};
+pub use request::ClientError;
 use resource::Machine;
+use retry::InDoubt;
 use std::sync::mpsc as sync_mpsc;
 use std::time::Duration;
+use stop::Stop;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use traces::Traces;
@@ -73,7 +84,8 @@ struct Common {
 impl Common {
     fn traces(&self, settings: TraceSettings) -> Result<(mpsc::Sender<Span>, Traces), ExportError> {
         let (sender, queue) = mpsc::channel(settings.queue_spans);
-        let delivery = self.delivery("traces", TRACE_SERVICE, settings.settings.clone())?;
+        let to = settings.settings.clone();
+        let delivery = self.delivery("traces", TRACE_SERVICE, to, InDoubt::SendAgain)?;
         let Self { machine, stop, telemetry } = self;
         let (machine, stop, telemetry) = (machine.clone(), stop.clone(), telemetry.clone());
         Ok((sender, Traces { queue, settings, delivery, machine, stop, telemetry }))
@@ -83,7 +95,11 @@ impl Common {
         let mut to = settings.settings.clone();
         // The next points say it all again, and newer.
         to.backoff.max_elapsed = to.backoff.max_elapsed.min(settings.interval);
-        let delivery = self.delivery("metrics", METRICS_SERVICE, to)?;
+        let in_doubt = match settings.temporality {
+            Temporality::Cumulative => InDoubt::SendAgain,
+            Temporality::Delta => InDoubt::GiveUp,
+        };
+        let delivery = self.delivery("metrics", METRICS_SERVICE, to, in_doubt)?;
         let Self { machine, stop, telemetry } = self;
         let (machine, stop, telemetry) = (machine.clone(), stop.clone(), telemetry.clone());
         Ok(Metrics { store, settings, delivery, machine, stop, telemetry, told: Told::default() })
@@ -94,11 +110,14 @@ impl Common {
         signal: &'static str,
         service: &str,
         settings: Settings,
+        in_doubt: InDoubt,
     ) -> Result<Delivery, ExportError> {
         let backoff = settings.backoff;
         let client = Client::new(settings, service).map_err(|source| ExportError::Otlp { signal, source })?;
         tracing::info!(signal, endpoint = client.place(), "Exporting by OTLP");
-        Ok(Delivery::new(client, signal, backoff, self.telemetry.clone()))
+        let complaints = Complaints::new(signal, client.place());
+        let (stop, telemetry) = (self.stop.clone(), self.telemetry.clone());
+        Ok(Delivery { client, signal, backoff, in_doubt, stop, telemetry, complaints })
     }
 }
 
@@ -149,19 +168,12 @@ impl Exporter for Otlp {
 
     fn export(&mut self, spans: &[Span]) {
         let Some(queue) = &self.queue else { return };
-        let (mut unsampled, mut lost) = (0, 0);
-        for span in spans.iter().filter(|span| span.signals.traces) {
-            if !span.is_sampled() {
-                unsampled += 1;
-            } else if queue.try_send(span.clone()).is_err() {
-                lost += 1;
-            }
-        }
-        for (reason, n) in [("not_sampled", unsampled), ("queue_full", lost)] {
-            if n > 0 {
-                self.telemetry.spans_dropped(NAME, reason, n);
-            }
-        }
+        // What the sampler left out is no loss, and was counted where it did so.
+        let is_wanted = |span: &&Span| span.signals.traces && span.is_sampled();
+        self.telemetry.spans_came(NAME, count(spans.iter().filter(is_wanted).count()));
+        let wanted = spans.iter().filter(is_wanted);
+        let lost = wanted.filter(|span| queue.try_send((*span).clone()).is_err()).count();
+        self.telemetry.spans_settled(NAME, 0, count(lost), "queue_full");
     }
 
     fn shut_down(&mut self) {
@@ -172,6 +184,10 @@ impl Exporter for Otlp {
             tracing::warn!("The OTLP exporter did not end in time");
         }
     }
+}
+
+fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,23 +1,25 @@
 //! Attempts against a collector that misbehaves, in virtual time: minutes pass in milliseconds.
 
-use super::answer::Failure;
-use super::client::Payload;
+use super::answer::Answer;
 use super::delivery::Delivered;
+use super::failure::{Failure, Kind};
+use super::request::Payload;
+use super::retry::MAX_LOST;
 use super::*;
 use crate::config::otlp::{Backoff, Headers, Protocol, Tls, endpoint};
 use crate::export::samples::server_span;
-use receiver::{Act, Receiver};
+use receiver::{Act, Raw, Receiver};
 use std::net::SocketAddr;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 #[path = "../../../tests/receiver/mod.rs"]
-mod receiver;
+pub(super) mod receiver;
 
 const ACCEPTED: Delivered = Delivered::Accepted { rejected: 0 };
 const BOTH: [Protocol; 2] = [Protocol::Grpc, Protocol::HttpProtobuf];
 
-fn settings(url: &str, protocol: Protocol) -> Settings {
+pub(super) fn settings(url: &str, protocol: Protocol) -> Settings {
     Settings {
         endpoint: endpoint(url).unwrap(),
         protocol,
@@ -31,8 +33,12 @@ fn settings(url: &str, protocol: Protocol) -> Settings {
 
 fn delivery_to(address: SocketAddr, protocol: Protocol, telemetry: &Telemetry) -> Delivery {
     let settings = settings(&format!("http://{address}/v1/traces"), protocol);
-    let backoff = settings.backoff;
-    Delivery::new(Client::new(settings, TRACE_SERVICE).unwrap(), "traces", backoff, telemetry.clone())
+    let common = Common {
+        machine: Machine::default(),
+        stop: Stop(watch::channel(None).1),
+        telemetry: telemetry.clone(),
+    };
+    common.delivery("traces", TRACE_SERVICE, settings, InDoubt::SendAgain).unwrap()
 }
 
 fn payload(delivery: &Delivery) -> Payload {
@@ -45,7 +51,7 @@ async fn delivered(protocol: Protocol, acts: impl IntoIterator<Item = Act>) -> (
     let address = receiver.start(protocol == Protocol::Grpc).await;
     let mut delivery = delivery_to(address, protocol, &Telemetry::new());
     let payload = payload(&delivery);
-    (delivery.deliver(&payload).await, receiver)
+    (delivery.deliver(&payload, 1).await, receiver)
 }
 
 fn gaps(receiver: &Receiver) -> Vec<Duration> {
@@ -122,26 +128,30 @@ async fn what_is_refused_is_not_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_collector_may_have_taken_is_not_sent_again() {
+async fn what_a_collector_may_have_taken_is_sent_again() {
     for protocol in BOTH {
-        for act in [Act::Hang, Act::Close] {
+        for act in [Act::Hang, Act::Close, Act::Http(502, None), Act::Http(504, None)] {
             let (outcome, receiver) = delivered(protocol, [act]).await;
-            assert_eq!((outcome, receiver.seen().len()), (Delivered::Unknown, 1), "{protocol:?}");
+            assert_eq!((outcome, receiver.seen().len()), (ACCEPTED, 2), "{protocol:?}");
         }
     }
 }
 
-/// HTTP/2 finds out before a request is sent or after; HTTP/1.1 has sent it.
 #[tokio::test(start_paused = true)]
-async fn something_else_on_the_port_gets_a_request_at_most_once() {
-    let (outcome, receiver) = delivered(Protocol::HttpProtobuf, [Act::Nonsense]).await;
-    assert_eq!((outcome, receiver.seen().len()), (Delivered::Unknown, 0));
-    let (outcome, receiver) = delivered(Protocol::Grpc, [Act::Nonsense]).await;
-    let taken = usize::from(outcome == ACCEPTED);
-    assert!(
-        matches!(outcome, ACCEPTED | Delivered::Unknown) && receiver.seen().len() == taken,
-        "{outcome:?}"
-    );
+async fn a_request_that_fells_every_collector_is_given_up() {
+    let most = usize::try_from(MAX_LOST).unwrap();
+    for protocol in BOTH {
+        let (outcome, receiver) = delivered(protocol, vec![Act::Close; 100]).await;
+        assert_eq!((outcome, receiver.seen().len()), (Delivered::Unknown, most), "{protocol:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn something_else_on_the_port_is_left_for_the_collector_that_comes_back() {
+    for protocol in BOTH {
+        let (outcome, receiver) = delivered(protocol, [Act::Raw(Raw::Nonsense)]).await;
+        assert_eq!((outcome, receiver.seen().len()), (ACCEPTED, 1), "{protocol:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,10 +161,48 @@ async fn a_collector_that_hung_is_asked_anew_on_another_connection() {
         let address = receiver.start(protocol == Protocol::Grpc).await;
         let mut delivery = delivery_to(address, protocol, &Telemetry::new());
         let payload = payload(&delivery);
-        assert_eq!(delivery.deliver(&payload).await, Delivered::Unknown);
-        assert_eq!(delivery.deliver(&payload).await, ACCEPTED);
-        assert_eq!(delivery.deliver(&payload).await, ACCEPTED);
-        assert_eq!(receiver.connections(), 2);
+        for _ in 0..3 {
+            assert_eq!(delivery.deliver(&payload, 1).await, ACCEPTED);
+        }
+        assert_eq!((receiver.connections(), receiver.seen().len()), (2, 4));
+    }
+}
+
+/// What the first attempt ends with at a server of the other language.
+async fn first_failure(asked: Protocol, spoken: Protocol) -> Failure {
+    let address = Receiver::default().start(spoken == Protocol::Grpc).await;
+    failure_at(address, asked).await
+}
+
+async fn failure_at(address: SocketAddr, protocol: Protocol) -> Failure {
+    let mut delivery = delivery_to(address, protocol, &Telemetry::new());
+    let payload = payload(&delivery);
+    let mut stop = delivery.stop.clone();
+    match delivery.client.send(&payload, &mut stop).await {
+        Answer::Later { failure, .. } => failure,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_speaks_another_protocol_is_told_with_its_remedy() {
+    let http = first_failure(Protocol::Grpc, Protocol::HttpProtobuf).await;
+    assert!(http.remedy.is_some_and(|remedy| remedy.contains("=http/protobuf")), "{http:?}");
+    let grpc = first_failure(Protocol::HttpProtobuf, Protocol::Grpc).await;
+    assert_eq!(grpc.cause, "the port speaks HTTP/2 where HTTP/1.1 was expected");
+    assert!(grpc.remedy.is_some_and(|remedy| remedy.contains("=grpc")), "{grpc:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_collector_that_is_not_there_or_silent_is_told_with_its_step_and_remedy() {
+    let absent = failure_at("127.0.0.1:1".parse().unwrap(), Protocol::Grpc).await;
+    assert_eq!(absent.cause, "cannot connect: Connection refused (os error 111)");
+    let receiver = Receiver::new([Act::Raw(Raw::Silent)]);
+    let silent = failure_at(receiver.start(true).await, Protocol::Grpc).await;
+    assert_eq!(silent.cause, "connected, waiting for a greeting: no answer in time");
+    for failure in [absent, silent] {
+        assert_eq!(failure.kind, Kind::Connect);
+        assert!(failure.remedy.is_some_and(|remedy| remedy.contains("OTEL_EXPORTER_OTLP_ENDPOINT")));
     }
 }
 
@@ -174,7 +222,7 @@ async fn a_collector_that_is_away_for_half_a_minute_gets_everything_once() {
             let listener = tokio::net::TcpListener::bind(address).await.unwrap();
             back.serve(listener, protocol == Protocol::Grpc).await;
         });
-        assert_eq!(delivery.deliver(&payload).await, ACCEPTED);
+        assert_eq!(delivery.deliver(&payload, 1).await, ACCEPTED);
         assert!(begun.elapsed() < Duration::from_secs(36), "{:?}", begun.elapsed());
         assert_eq!(receiver.seen().len(), 1);
     }
@@ -186,7 +234,7 @@ async fn a_collector_that_stays_away_is_given_up() {
     let mut delivery = delivery_to("127.0.0.1:1".parse().unwrap(), Protocol::Grpc, &telemetry);
     let payload = payload(&delivery);
     let begun = Instant::now();
-    assert_eq!(delivery.deliver(&payload).await, failed("retries_exhausted"));
+    assert_eq!(delivery.deliver(&payload, 1).await, failed("retries_exhausted"));
     assert!((290..=300).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
     let mut text = String::new();
     telemetry.render(&mut text);
@@ -202,7 +250,7 @@ async fn a_connection_is_used_again_while_it_is_fresh() {
         let payload = payload(&delivery);
         for (pause, connections) in [(0, 1), (5, 1), (30, 2)] {
             tokio::time::sleep(Duration::from_secs(pause)).await;
-            assert_eq!(delivery.deliver(&payload).await, ACCEPTED);
+            assert_eq!(delivery.deliver(&payload, 1).await, ACCEPTED);
             assert_eq!(receiver.connections(), connections, "{protocol:?}");
         }
     }
@@ -210,99 +258,5 @@ async fn a_connection_is_used_again_while_it_is_fresh() {
 
 #[test]
 fn a_cause_is_one_line() {
-    assert_eq!(Failure::new("connect", "a\nb").cause, "a b");
-}
-
-/// The worker, its queue of `queue_spans`, and the collector that it sends to.
-async fn traces(
-    acts: impl IntoIterator<Item = Act>,
-    queue_spans: usize,
-) -> (Otlp, Traces, Receiver, Telemetry) {
-    let receiver = Receiver::new(acts);
-    let address = receiver.start(true).await;
-    let telemetry = Telemetry::new();
-    let (stop, stopped) = watch::channel(None);
-    let common = Common { machine: Machine::default(), stop: Stop(stopped), telemetry: telemetry.clone() };
-    let settings = TraceSettings {
-        settings: settings(&format!("http://{address}"), Protocol::Grpc),
-        batch_spans: 10,
-        queue_spans,
-        batch_delay: Duration::from_secs(5),
-    };
-    let (queue, traces) = common.traces(settings).unwrap();
-    let (_, ended) = sync_mpsc::channel();
-    let within = Duration::from_secs(10);
-    (
-        Otlp { queue: Some(queue), stop, ended, within, telemetry: telemetry.clone() },
-        traces,
-        receiver,
-        telemetry,
-    )
-}
-
-fn value(telemetry: &Telemetry, sample: &str) -> u64 {
-    let mut text = String::new();
-    telemetry.render(&mut text);
-    let line = text.lines().find(|line| line.starts_with(sample));
-    line.and_then(|line| line.rsplit(' ').next()).map_or(0, |value| value.parse().unwrap())
-}
-
-fn dropped(telemetry: &Telemetry, reason: &str) -> u64 {
-    value(telemetry, &format!("ratatosk_spans_dropped_total{{exporter=\"otlp\",reason=\"{reason}\"}}"))
-}
-
-fn exported(telemetry: &Telemetry) -> u64 {
-    value(telemetry, "ratatosk_spans_exported_total{exporter=\"otlp\"}")
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_full_batch_leaves_at_once_and_the_rest_after_its_delay() {
-    let (mut otlp, traces, receiver, telemetry) = traces([], 100).await;
-    let begun = Instant::now();
-    tokio::spawn(traces.run());
-    otlp.export(&vec![server_span(); 13]);
-    let seen = receiver.saw(2).await;
-    assert!(seen[0].at - begun < Duration::from_secs(1));
-    assert!(seen[1].at - begun >= Duration::from_secs(5));
-    while exported(&telemetry) < 13 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_full_queue_drops_the_newest_and_every_span_is_counted_once() {
-    let acts = [Act::Http(503, None), Act::Close, Act::Partial(4, ""), Act::Http(400, None)];
-    let (mut otlp, traces, receiver, telemetry) = traces(acts, 50).await;
-    otlp.export(&vec![server_span(); 60]);
-    assert_eq!(dropped(&telemetry, "queue_full"), 10);
-    otlp.queue = None;
-    traces.run().await;
-    // 10 unconfirmed, 6 of 10 taken, 10 refused, 20 taken
-    assert_eq!(receiver.seen().len(), 6);
-    assert_eq!(exported(&telemetry), 26);
-    let reasons = ["unconfirmed", "partial_success", "rejected"];
-    assert_eq!(reasons.map(|reason| dropped(&telemetry, reason)), [10, 4, 10]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_not_delivered_within_the_time_to_end_is_counted() {
-    let (mut otlp, traces, _receiver, telemetry) = traces((0..99).map(|_| Act::Hang), 100).await;
-    otlp.export(&vec![server_span(); 25]);
-    let begun = Instant::now();
-    otlp.queue = None;
-    otlp.stop.send(Some(Instant::now() + Duration::from_secs(15))).unwrap();
-    traces.run().await;
-    assert_eq!(begun.elapsed().as_secs(), 15);
-    assert_eq!((dropped(&telemetry, "unconfirmed"), dropped(&telemetry, "shutdown")), (10, 15));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_trace_that_is_not_sampled_is_not_sent() {
-    let (mut otlp, traces, receiver, telemetry) = traces([], 100).await;
-    let mut span = server_span();
-    span.trace_flags = 0;
-    otlp.export(&[span, server_span()]);
-    otlp.queue = None;
-    traces.run().await;
-    assert_eq!((receiver.seen().len(), exported(&telemetry), dropped(&telemetry, "not_sampled")), (1, 1, 1));
+    assert_eq!(Failure::new(Kind::Connect, "a\nb").cause, "a b");
 }

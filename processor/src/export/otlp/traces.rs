@@ -1,8 +1,9 @@
 //! Spans from the queue to the collector, in batches.
 
-use super::delivery::{Delivered, Delivery, Stop};
+use super::delivery::Delivery;
 use super::resource::Machine;
-use super::{NAME, spans};
+use super::stop::Stop;
+use super::{NAME, count, spans};
 use crate::config::otlp::Traces as Settings;
 use crate::model::Span;
 use crate::telemetry::Telemetry;
@@ -27,10 +28,8 @@ impl Traces {
             let payload = self.delivery.payload(&spans::request(&batch, &self.machine));
             let spans = count(batch.len());
             batch.clear();
-            tokio::select! {
-                delivered = self.delivery.deliver(&payload) => self.count(spans, delivered),
-                () = self.stop.over() => self.telemetry.spans_dropped(NAME, "shutdown", spans),
-            }
+            let (lost, reason) = self.delivery.deliver(&payload, spans).await.lost(spans);
+            self.telemetry.spans_settled(NAME, spans - lost, lost, reason);
         }
         self.give_up();
     }
@@ -51,18 +50,6 @@ impl Traces {
         true
     }
 
-    fn count(&self, spans: u64, delivered: Delivered) {
-        let (dropped, reason) = match delivered {
-            Delivered::Accepted { rejected } => (rejected.min(spans), "partial_success"),
-            Delivered::Failed { reason } => (spans, reason),
-            Delivered::Unknown => (spans, "unconfirmed"),
-        };
-        self.telemetry.spans_exported(NAME, spans - dropped);
-        if dropped > 0 {
-            self.telemetry.spans_dropped(NAME, reason, dropped);
-        }
-    }
-
     /// What is still queued.
     fn give_up(&mut self) {
         let mut left = 0;
@@ -70,12 +57,12 @@ impl Traces {
             left += 1;
         }
         if left > 0 {
-            self.telemetry.spans_dropped(NAME, "shutdown", left);
+            self.telemetry.spans_settled(NAME, 0, left, "shutdown");
             tracing::warn!(spans = left, "Spans were not exported before the end");
         }
     }
 }
 
-fn count(n: usize) -> u64 {
-    u64::try_from(n).unwrap_or(u64::MAX)
-}
+#[cfg(test)]
+#[path = "traces_tests.rs"]
+mod tests;

@@ -81,7 +81,11 @@ impl Client {
 
     /// A message as a request's bytes.
     pub(super) fn payload(&self, message: &impl prost::Message) -> Payload {
-        let plain = message.encode_to_vec();
+        self.packed(message.encode_to_vec())
+    }
+
+    /// An encoded message as a request's bytes.
+    pub(super) fn packed(&self, plain: Vec<u8>) -> Payload {
         let bytes = if self.settings.gzip { gzipped(&plain) } else { plain };
         match self.settings.protocol {
             Protocol::HttpProtobuf => Payload(bytes.into()),

@@ -3,7 +3,7 @@
 use super::answer::{Answer, Failure};
 use super::client::{Client, Payload};
 use crate::config::otlp::Backoff;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Operation, Telemetry};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -45,13 +45,34 @@ impl Delivery {
         self.client.payload(message)
     }
 
+    /// An encoded message as a request's bytes.
+    pub(super) fn packed(&self, message: Vec<u8>) -> Payload {
+        self.client.packed(message)
+    }
+
     /// Attempts until it is taken, refused, or [`Backoff::max_elapsed`] passed.
     pub(super) async fn deliver(&mut self, payload: &Payload) -> Delivered {
+        let mut operation = self.telemetry.operation("otlp export");
+        operation.set("signal", || self.signal);
+        operation.set("endpoint", || self.complaints.place.clone());
+        let delivered = self.attempts(payload, &mut operation).await;
+        match delivered {
+            Delivered::Accepted { rejected } => {
+                operation.set("rejected", || i64::try_from(rejected).unwrap_or(i64::MAX));
+            }
+            Delivered::Failed { reason } => operation.fail(reason),
+            Delivered::Unknown => operation.fail("unconfirmed"),
+        }
+        delivered
+    }
+
+    async fn attempts(&mut self, payload: &Payload, operation: &mut Operation) -> Delivered {
         let give_up = Instant::now() + self.backoff.max_elapsed;
         let mut waits = Waits::new(self.backoff);
         loop {
             let answer = self.client.send(payload).await;
             self.telemetry.otlp_requests(self.signal, name(&answer), 1);
+            operation.note("attempt", name(&answer));
             match answer {
                 Answer::Accepted { rejected, message } => {
                     self.complaints.accepted(rejected, &message);

@@ -120,6 +120,12 @@ impl Collector {
         self.of("resourceMetrics")
     }
 
+    /// Every `resourceLogs` of the file, in order.
+    #[must_use]
+    pub fn resource_logs(&self) -> Vec<Value> {
+        self.of("resourceLogs")
+    }
+
     fn of(&self, signal: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.directory.path().join("out.jsonl")).unwrap_or_default();
         let messages = messages(&text).filter_map(|text| match serde_json::from_str::<Value>(text) {
@@ -248,6 +254,7 @@ fn collector_config([grpc, http, prometheus]: [u16; 3], output: &str, traces_to:
          prometheus: {{endpoint: '127.0.0.1:{prometheus}', resource_to_telemetry_conversion: {{enabled: true}}}}\n{forward}\
          service:\n  telemetry: {{metrics: {{level: none}}, logs: {{level: warn}}}}\n  pipelines:\n    \
          traces: {{receivers: [otlp], exporters: {exporters}}}\n    \
+         logs: {{receivers: [otlp], exporters: [file]}}\n    \
          metrics: {{receivers: [otlp], exporters: [file, prometheus]}}\n"
     )
 }

@@ -199,6 +199,7 @@ impl Pipeline {
     /// The connection to the loader ended, or did not come to stand, for this reason.
     pub fn disconnected(&mut self, why: &str) {
         self.telemetry.loader_connected(false);
+        self.telemetry.loader_lost(why);
         self.health.not_connected(why);
     }
 
@@ -273,6 +274,7 @@ impl Pipeline {
             tracing::info!(policy, "The loader's policy bounds what may be observed");
         }
         self.health.greeted(&hello.tier);
+        self.telemetry.loader_greeted(&hello.tier, &hello.loader_version);
         self.stream = Some(Stream {
             epoch: hello.epoch,
             boot_id: hello.boot_id.clone(),

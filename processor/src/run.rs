@@ -14,15 +14,19 @@ use crate::{
     pipeline::{Pipeline, StreamError},
     recording::{Header, Player, Recorder, RecordingError},
     setting::InvalidSetting,
-    telemetry::Telemetry,
+    telemetry::{Telemetry, own::Own},
 };
 use std::{
     fs::File,
     io::{self, IsTerminal, Read, Write},
     path::Path,
+    time::Instant,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
+use tracing_subscriber::{
+    Layer, Registry, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 /// Why a command ended early. Its text is one line for people.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +96,10 @@ pub fn run(command: Command) -> Result<(), RunError> {
 
 fn observe(args: &RunArgs, recording: Option<&Path>) -> Result<(), RunError> {
     refuse_root()?;
-    let mut config = load_config(args.config.as_deref())?;
+    let mut config = Config::load_with(args.config.as_deref(), environment())?;
+    let telemetry = Telemetry::new();
+    let mut own = Own::start(&config, &telemetry)?;
+    log(&config, own.log_layer());
     if let Some(socket) = &args.socket {
         config.socket.clone_from(socket);
     }
@@ -100,7 +107,6 @@ fn observe(args: &RunArgs, recording: Option<&Path>) -> Result<(), RunError> {
     let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
     let header = Header { key, selection: config.selection.clone(), host };
     let mut recorder = recording.map(|path| Recorder::create(path, &header)).transpose()?;
-    let telemetry = Telemetry::new();
     let mut pipeline = pipeline(&config, key, &telemetry)?;
     tell_selection(&config);
     let outcome = runtime()?.block_on(async {
@@ -110,7 +116,9 @@ fn observe(args: &RunArgs, recording: Option<&Path>) -> Result<(), RunError> {
         serve(&config, &mut pipeline, recorder.as_mut(), &mut questions, shutdown).await
     });
     health::notify_stopping();
+    let until = Instant::now() + config.shutdown_timeout;
     pipeline.shut_down();
+    own.shut_down(until);
     if let Some(recorder) = recorder {
         recorder.finish()?;
     }
@@ -208,11 +216,23 @@ pub fn play(player: &mut Player, pipeline: &mut Pipeline) -> Result<(), RunError
 
 fn load_config(file: Option<&Path>) -> Result<Config, RunError> {
     let config = Config::load_with(file, environment())?;
-    log_to_stderr(&config);
+    log(&config, None::<LevelFilter>);
+    Ok(config)
+}
+
+/// Logs on stderr and to `other`, first what was odd about the settings.
+fn log(config: &Config, other: Option<impl Layer<Registry> + Send + Sync>) {
+    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let stderr = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let stderr = match config.log_format {
+        LogFormat::Text => stderr.with_ansi(colour).boxed(),
+        LogFormat::Json => stderr.json().flatten_event(true).boxed(),
+    };
+    // a second call, in a test, changes nothing
+    drop(Registry::default().with(other).with(stderr).with(config.log_level.filter()).try_init());
     for warning in &config.warnings {
         warn!("{warning}");
     }
-    Ok(config)
 }
 
 /// Prints what would be warned about if `file` were run with these variables.
@@ -266,14 +286,4 @@ fn shutdown() -> Result<impl Future<Output = ()>, RunError> {
             _ = terminate.recv() => {}
         }
     })
-}
-
-fn log_to_stderr(config: &Config) {
-    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let log = tracing_subscriber::fmt().with_max_level(config.log_level.filter()).with_writer(io::stderr);
-    // a second call, in a test, changes nothing
-    match config.log_format {
-        LogFormat::Text => drop(log.with_ansi(colour).try_init()),
-        LogFormat::Json => drop(log.json().flatten_event(true).try_init()),
-    }
 }

@@ -96,6 +96,8 @@ fn exposition() -> String {
     telemetry.otlp_resent("signal", "reason", 0);
     telemetry.spans_excluded("exporter", 0);
     telemetry.series_overflow("metric", 0);
+    telemetry.internal_exported("signal", 1);
+    telemetry.internal_dropped("signal", "reason", 1);
     let mut text = String::new();
     telemetry.render(&mut text);
     text
@@ -135,6 +137,25 @@ that nobody answered is not sent again: its points are dropped as `unconfirmed`.
 Beside them stand `http_server_*` and `http_client_*` with `_request_duration_seconds`, `_request_body_size_bytes` and
 `_response_body_size_bytes` (histograms), and `target_info`, of the observed processes: see
 [their names](../processor/src/export/series/metric.rs). OTLP tells the same series by their OpenTelemetry names.
+
+## By OTLP
+
+Off unless it is asked for, each signal alone, and sent where that signal of the observed processes would be sent, with the
+same `OTEL_EXPORTER_OTLP_*` (and `OTEL_EXPORTER_OTLP_LOGS_*`):
+
+| setting | tells |
+|---|---|
+| `BEYLA_INTERNAL_METRICS_EXPORTER=otel` | the metrics below by the same names, always cumulative, each `BEYLA_METRICS_INTERVAL`; also if `OTEL_METRICS_EXPORTER=none` |
+| `RATATOSK_INTERNAL_LOGS_EXPORTER=otel` | the log lines of the processor that stderr has, from `BEYLA_LOG_LEVEL` on, without those of libraries |
+| `RATATOSK_INTERNAL_TRACES_EXPORTER=otel` | spans `loader connect` (until the loader answers, with failed attempts), `loader stream` (as long as it stands), `otlp export` (a request and its attempts) |
+
+They come from `service.name=ratatosk`, told apart by `service.instance.id=<host>:<pid>`. At most 2048 log records and as many
+spans wait, 512 go into a request; of spans of one name ten begin at once, then one a second. What is beyond that, and what
+no collector takes, is counted in `ratatosk_internal_dropped_total{signal, reason}`; attempts in `ratatosk_otlp_requests_total` with the
+signals `internal_metrics`, `internal_logs` and `internal_traces`. Nothing of it makes the pipeline wait or ends the processor; what is left at the
+end has `BEYLA_SHUTDOWN_TIMEOUT`, metrics five seconds of it. The loader logs on stderr only.
+
+## All of them
 ";
 
 fn metrics(exposition: &str) -> String {

@@ -3,8 +3,10 @@
 //! A signal is exported if, and only if, it has an endpoint. What a variable of one signal says counts before the
 //! general one; [`Layer`] is one such voice, so that a file can be one more.
 
+mod internal;
 mod values;
 
+pub use internal::{Internal, InternalMetrics};
 pub use values::{duration, endpoint, pairs, protocol};
 
 use super::{ConfigError, environment::Environment, parse};
@@ -36,6 +38,8 @@ pub struct Otlp {
     pub metrics: Option<Metrics>,
     /// `OTEL_RESOURCE_ATTRIBUTES`: said about every observed process that says nothing else of the kind.
     pub resource_attributes: Vec<(String, String)>,
+    /// What the agent tells about itself.
+    pub internal: Internal,
 }
 
 /// How spans leave.
@@ -288,9 +292,11 @@ impl Endpoint {
 pub(super) fn otlp(env: &mut Environment) -> Result<Otlp, ConfigError> {
     let general = Layer::read(env, "")?;
     let common = Common::read(env)?;
+    let interval = interval(env)?;
     Ok(Otlp {
         traces: traces(env, general.clone(), &common)?,
-        metrics: metrics(env, general, &common)?,
+        internal: internal::internal(env, &general, &common, interval)?,
+        metrics: metrics(env, general, &common, interval)?,
         resource_attributes: env.plain("OTEL_RESOURCE_ATTRIBUTES", pairs, PAIRS)?.unwrap_or_default(),
     })
 }
@@ -366,14 +372,23 @@ fn traces(env: &mut Environment, general: Layer, common: &Common) -> Result<Opti
     }))
 }
 
-fn metrics(env: &mut Environment, general: Layer, common: &Common) -> Result<Option<Metrics>, ConfigError> {
-    let own = Layer::read(env, "METRICS_")?;
-    let name = |what| format!("OTEL_EXPORTER_OTLP_METRICS_{what}");
+fn interval(env: &mut Environment) -> Result<Duration, ConfigError> {
     let interval = env.parsed("METRICS_INTERVAL", duration, DURATION)?.or(env.plain(
         "OTEL_METRIC_EXPORT_INTERVAL",
         milliseconds,
         MILLISECONDS,
     )?);
+    Ok(interval.unwrap_or(DEFAULT_INTERVAL))
+}
+
+fn metrics(
+    env: &mut Environment,
+    general: Layer,
+    common: &Common,
+    interval: Duration,
+) -> Result<Option<Metrics>, ConfigError> {
+    let own = Layer::read(env, "METRICS_")?;
+    let name = |what| format!("OTEL_EXPORTER_OTLP_METRICS_{what}");
     let temporality = env.plain(&name("TEMPORALITY_PREFERENCE"), temporality, TEMPORALITIES)?;
     let is_exponential =
         env.plain(&name("DEFAULT_HISTOGRAM_AGGREGATION"), aggregation, AGGREGATIONS)?.unwrap_or(false);
@@ -384,7 +399,7 @@ fn metrics(env: &mut Environment, general: Layer, common: &Common) -> Result<Opt
     }
     Ok(own.resolve(general, "/v1/metrics").map(|settings| Metrics {
         settings: common.apply(settings),
-        interval: interval.unwrap_or(DEFAULT_INTERVAL),
+        interval,
         temporality: temporality.unwrap_or_default(),
         exponential: is_exponential.then_some(exponential),
         exemplars: exemplars.unwrap_or_default(),

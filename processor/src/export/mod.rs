@@ -5,7 +5,7 @@
 //!
 //! An exporter is a folder with a `create` function and one line in [`ALL`].
 
-mod otlp;
+pub(crate) mod otlp;
 mod print;
 mod prometheus;
 mod series;
@@ -86,6 +86,14 @@ pub enum ExportError {
         signal: &'static str,
         /// What is wrong.
         source: otlp::ClientError,
+    },
+    /// The SDK does not build what would tell about the agent itself.
+    #[error("cannot export {signal} by OTLP: {source}")]
+    Internal {
+        /// Which signal.
+        signal: &'static str,
+        /// What it says.
+        source: opentelemetry_otlp::ExporterBuildError,
     },
     /// A thread or its runtime could not be started.
     #[error("cannot start the thread of exporter {exporter}: {source}")]

@@ -4,6 +4,7 @@
 //! loader started and outlive the processor, and at each scrape `produced = acknowledged + dropped + held` holds.
 
 use super::exposition::{self, Kind};
+use super::own::Spans;
 use crate::decorate::Counts;
 use crate::discover::Standing;
 use crate::model::{EndedBy, Incomplete};
@@ -19,12 +20,20 @@ const MAX_LOADER_VALUES: usize = 64;
 /// Length of a reason that is kept: ours are shorter.
 const MAX_REASON_CHARS: usize = 64;
 
-struct Metric {
-    name: &'static str,
-    kind: Kind,
-    labels: &'static [&'static str],
-    help: &'static str,
+/// A metric of ours.
+#[derive(Debug)]
+pub(super) struct Metric {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) labels: &'static [&'static str],
+    pub(super) help: &'static str,
 }
+
+/// Values of a metric's labels in order, and the number.
+pub(super) type Sample<'a> = (Vec<&'a str>, u64);
+
+/// A metric's samples from what the loader said.
+type OfStatus = fn(&v1::Status) -> Vec<Sample<'_>>;
 
 const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
     Metric { name, kind: Kind::Counter, labels, help }
@@ -164,11 +173,61 @@ const DENIED: Metric = counter(
     &["reason"],
     "Requests of the processor that the loader's policy denied; each is a warning in the log.",
 );
+const INTERNAL_EXPORTED: Metric = counter(
+    "ratatosk_internal_exported_total",
+    &["signal"],
+    "Log records and spans about the agent itself that a collector took.",
+);
+const INTERNAL_DROPPED: Metric = counter(
+    "ratatosk_internal_dropped_total",
+    &["signal", "reason"],
+    "Log records and spans about the agent itself that were not told.",
+);
 const SERIES_OVERFLOW: Metric = counter(
     "ratatosk_series_overflow_total",
     &["metric"],
     "Observations folded into the overflow series because the metric has too many series.",
 );
+
+/// What the loader tells, in order, and where it stands in a status.
+const OF_LOADER: [(&Metric, OfStatus); 14] = [
+    (&PRODUCED, |status| labelled(produced_by_name(status))),
+    (&DENIED, |status| labelled(by_reason(&status.denied))),
+    (&PAYLOAD_MISSING, |status| labelled(by_reason(&status.payload_missing))),
+    (&ACKNOWLEDGED, |status| one(status.acknowledged_records)),
+    (&HELD, |status| one(status.held_records)),
+    (&HELD_BYTES, |status| one(status.held_bytes)),
+    (&SUBMITTED, |status| one(status.kernel_submitted_records)),
+    (&MADE, |status| one(status.made_records)),
+    (&STREAMS, |status| one(status.streams_opened)),
+    (&LOADER_START, |status| one(status.counting_since_unix_ns / 1_000_000_000)),
+    (&CAPTURED_BYTES, |status| one(status.captured_bytes)),
+    (&ORIGINAL_BYTES, |status| one(status.original_bytes)),
+    (&SERVER_RESTARTS, |status| one(status.server_restarts)),
+    (&CONTROL_COLLAPSED, |status| one(status.control_collapsed)),
+];
+
+/// What the processor counts, in order.
+const OF_PROCESSOR: [&Metric; 18] = [
+    &INCOMPLETE,
+    &UNRECOGNIZED,
+    &ENDED,
+    &SPANS_PRODUCED,
+    &SPANS_EXPORTED,
+    &SPANS_DROPPED,
+    &SPANS_HELD,
+    &SPANS_EXCLUDED,
+    &SPANS_LEFT_OUT,
+    &ROUTES_FOLDED,
+    &POINTS_EXPORTED,
+    &POINTS_DROPPED,
+    &OTLP_REQUESTS,
+    &OTLP_REQUESTS_RESENT,
+    &OTLP_ITEMS_RESENT,
+    &SERIES_OVERFLOW,
+    &INTERNAL_EXPORTED,
+    &INTERNAL_DROPPED,
+];
 
 /// Values of a metric's labels, in order; no metric of ours has more, and where it has fewer the rest is empty.
 type Values = [&'static str; 2];
@@ -180,6 +239,7 @@ type Own = BTreeMap<(&'static str, Values), u64>;
 #[derive(Clone, Debug)]
 pub struct Telemetry {
     inner: Arc<Mutex<Inner>>,
+    pub(super) spans: Arc<Spans>,
 }
 
 #[derive(Debug, Default)]
@@ -202,7 +262,7 @@ impl Telemetry {
     /// All zero. Every reason of an incomplete exchange is shown from the start: an alert on its rate needs a first value.
     #[must_use]
     pub fn new() -> Self {
-        let telemetry = Self { inner: Arc::default() };
+        let telemetry = Self { inner: Arc::default(), spans: Arc::default() };
         Incomplete::ALL.iter().for_each(|reason| telemetry.incomplete(*reason, 0));
         telemetry.unrecognized(0);
         telemetry
@@ -345,20 +405,36 @@ impl Telemetry {
         self.add(&SERIES_OVERFLOW, [metric, ""], n);
     }
 
+    /// `n` items about the agent itself were taken by a collector.
+    pub fn internal_exported(&self, signal: &'static str, n: u64) {
+        self.add_some(&INTERNAL_EXPORTED, [signal, ""], n);
+    }
+
+    /// `n` items about the agent itself were not told.
+    pub fn internal_dropped(&self, signal: &'static str, reason: &'static str, n: u64) {
+        self.add_some(&INTERNAL_DROPPED, [signal, reason], n);
+    }
+
     /// Appends all of them in the Prometheus text format.
     pub fn render(&self, out: &mut String) {
+        self.each(&mut |metric, samples| write(out, metric, samples));
+    }
+
+    /// Shows every metric with its samples as they are at this one moment; those of the loader once it said something.
+    pub(super) fn each(&self, see: &mut dyn FnMut(&'static Metric, Vec<Sample<'_>>)) {
         let inner = self.lock();
-        let version = vec![env!("CARGO_PKG_VERSION")];
-        write(out, &BUILD_INFO, [(version, 1)]);
-        write(out, &LOADER_CONNECTED, [(vec![], u64::from(inner.connected))]);
-        write(out, &PROCESSES_OBSERVED, [(vec![], inner.processes_observed)]);
+        see(&BUILD_INFO, vec![(vec![env!("CARGO_PKG_VERSION")], 1)]);
+        see(&LOADER_CONNECTED, vec![(vec![], u64::from(inner.connected))]);
+        see(&PROCESSES_OBSERVED, vec![(vec![], inner.processes_observed)]);
         let processes = Standing::LABELS.iter().zip(inner.processes);
-        write(out, &PROCESSES, processes.map(|((state, reason), n)| (vec![*state, *reason], n)));
+        see(&PROCESSES, processes.map(|((state, reason), n)| (vec![*state, *reason], n)).collect());
         if let Some(status) = &inner.loader {
-            render_loader(out, status);
+            OF_LOADER.iter().for_each(|(metric, read)| see(metric, read(status)));
         }
-        render_dropped(out, &inner);
-        render_own(out, &inner.own);
+        see(&DROPPED, dropped(&inner));
+        for metric in OF_PROCESSOR {
+            see(metric, of_processor(metric, &inner.own).collect());
+        }
     }
 
     /// A value that never was counted is not shown.
@@ -398,33 +474,25 @@ fn truncate(reason: &mut String) {
     }
 }
 
-fn write<'a>(out: &mut String, metric: &Metric, samples: impl IntoIterator<Item = (Vec<&'a str>, u64)>) {
+/// Every metric that there is, in the order in which they are shown.
+pub(super) fn all() -> impl Iterator<Item = &'static Metric> {
+    let first = [&BUILD_INFO, &LOADER_CONNECTED, &PROCESSES_OBSERVED, &PROCESSES];
+    first.into_iter().chain(OF_LOADER.map(|(metric, _)| metric)).chain([&DROPPED]).chain(OF_PROCESSOR)
+}
+
+fn write(out: &mut String, metric: &Metric, samples: Vec<Sample<'_>>) {
     exposition::head(out, metric.name, metric.kind, metric.help);
     for (values, n) in samples {
         exposition::sample(out, metric.name, metric.labels.iter().copied().zip(values), n);
     }
 }
 
-fn render_loader(out: &mut String, status: &v1::Status) {
-    write(out, &PRODUCED, produced_by_name(status).into_iter().map(|(kind, n)| (vec![kind], n)));
-    write(out, &DENIED, by_reason(&status.denied).into_iter().map(|(reason, n)| (vec![reason], n)));
-    let missing = by_reason(&status.payload_missing);
-    write(out, &PAYLOAD_MISSING, missing.into_iter().map(|(reason, n)| (vec![reason], n)));
-    for (metric, value) in [
-        (&ACKNOWLEDGED, status.acknowledged_records),
-        (&HELD, status.held_records),
-        (&HELD_BYTES, status.held_bytes),
-        (&SUBMITTED, status.kernel_submitted_records),
-        (&MADE, status.made_records),
-        (&STREAMS, status.streams_opened),
-        (&LOADER_START, status.counting_since_unix_ns / 1_000_000_000),
-        (&CAPTURED_BYTES, status.captured_bytes),
-        (&ORIGINAL_BYTES, status.original_bytes),
-        (&SERVER_RESTARTS, status.server_restarts),
-        (&CONTROL_COLLAPSED, status.control_collapsed),
-    ] {
-        write(out, metric, [(vec![], value)]);
-    }
+fn one(n: u64) -> Vec<Sample<'static>> {
+    vec![(vec![], n)]
+}
+
+fn labelled<'a>(sums: BTreeMap<&'a str, u64>) -> Vec<Sample<'a>> {
+    sums.into_iter().map(|(label, n)| (vec![label], n)).collect()
 }
 
 /// Kinds that a newer loader made share one series: two lines with the same labels would spoil the whole scrape.
@@ -448,39 +516,17 @@ fn by_reason(list: &[v1::Dropped]) -> BTreeMap<&str, u64> {
 }
 
 /// One metric, three sources. The names of stages keep them apart.
-fn render_dropped(out: &mut String, inner: &Inner) {
+fn dropped(inner: &Inner) -> Vec<Sample<'_>> {
     let status = inner.loader.as_ref();
     let probe = status.map(|s| by_reason(&s.kernel_dropped)).unwrap_or_default();
     let server = status.map(|s| by_reason(&s.dropped)).unwrap_or_default();
-    let own = inner.own.iter().filter(|((name, _), _)| *name == DROPPED.name);
-    let samples = probe
-        .into_iter()
-        .map(|(reason, n)| (vec!["probe", reason], n))
-        .chain(server.into_iter().map(|(reason, n)| (vec!["server", reason], n)))
-        .chain(own.map(|((_, values), n)| (values.to_vec(), *n)));
-    write(out, &DROPPED, samples);
+    let probe = probe.into_iter().map(|(reason, n)| (vec!["probe", reason], n));
+    let server = server.into_iter().map(|(reason, n)| (vec!["server", reason], n));
+    probe.chain(server).chain(of_processor(&DROPPED, &inner.own)).collect()
 }
 
-fn render_own(out: &mut String, own: &Own) {
-    for metric in [
-        &INCOMPLETE,
-        &UNRECOGNIZED,
-        &ENDED,
-        &SPANS_PRODUCED,
-        &SPANS_EXPORTED,
-        &SPANS_DROPPED,
-        &SPANS_HELD,
-        &SPANS_EXCLUDED,
-        &SPANS_LEFT_OUT,
-        &ROUTES_FOLDED,
-        &POINTS_EXPORTED,
-        &POINTS_DROPPED,
-        &OTLP_REQUESTS,
-        &OTLP_REQUESTS_RESENT,
-        &OTLP_ITEMS_RESENT,
-        &SERIES_OVERFLOW,
-    ] {
-        let samples = own.iter().filter(|((name, _), _)| *name == metric.name);
-        write(out, metric, samples.map(|((_, values), n)| (values.to_vec(), *n)));
-    }
+fn of_processor<'a>(metric: &Metric, own: &'a Own) -> impl Iterator<Item = Sample<'a>> + use<'a> {
+    let name = metric.name;
+    let samples = own.iter().filter(move |((known, _), _)| *known == name);
+    samples.map(|((_, values), n)| (values.to_vec(), *n))
 }

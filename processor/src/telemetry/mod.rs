@@ -2,7 +2,9 @@
 
 pub mod exposition;
 mod metrics;
+pub mod own;
 #[cfg(test)]
 mod tests;
 
 pub use metrics::Telemetry;
+pub use own::Operation;

@@ -27,6 +27,9 @@ const FEATURES: &[&str] = &[
 ];
 pub(super) const LEVELS: &[&str] = &["debug", "info", "warn", "error"];
 
+/// Who is told about the agent itself.
+const INTERNAL: super::Kind = OneOf(&["disabled", "otel"]);
+
 /// What may be told as metrics.
 pub(super) const METRIC_FEATURES: super::Kind = ListOf(FEATURES);
 
@@ -72,7 +75,7 @@ pub(super) const KEYS: &[Key] = &[
     key("health_check.unix_socket_path", "HEALTH_CHECK_UNIX_SOCKET_PATH", Text, "",
         "answers them on this unix socket as well"),
     key("internal_metrics.exporter", "INTERNAL_METRICS_EXPORTER", OneOf(&["disabled", "prometheus", "otel"]), "disabled",
-        "tells the agent's own metrics; here they stand beside the others at prometheus_export.port"),
+        "otel tells the agent's own metrics by OTLP; at prometheus_export.port they stand in any case"),
     key("internal_metrics.prometheus.port", "INTERNAL_METRICS_PROMETHEUS_PORT", PORT, "0",
         "serves the agent's own metrics on a port of their own"),
     key("internal_metrics.prometheus.path", "INTERNAL_METRICS_PROMETHEUS_PATH", Text, "/internal/metrics",
@@ -113,6 +116,10 @@ pub(super) const KEYS: &[Key] = &[
     key("ratatosk.socket", "=RATATOSK_SOCKET", Text, super::super::DEFAULT_SOCKET, "is the loader's socket"),
     key("ratatosk.explain_socket", "=RATATOSK_EXPLAIN_SOCKET", Text, "",
         "is the socket that `ratatosk explain` asks; by default beside the loader's: /run/ratatosk-processor/explain.sock"),
+    key("ratatosk.internal_logs.exporter", "=RATATOSK_INTERNAL_LOGS_EXPORTER", INTERNAL, "disabled",
+        "otel tells the agent's own log by OTLP, beside stderr"),
+    key("ratatosk.internal_traces.exporter", "=RATATOSK_INTERNAL_TRACES_EXPORTER", INTERNAL, "disabled",
+        "otel tells by OTLP how the agent connects to the loader and exports"),
     key("", "CONFIG_PATH", Text, "", "is a configuration file; `--config` counts before it"),
     key("", "=NO_COLOR", Text, "", "no colours, even on a terminal"),
 ];

@@ -47,6 +47,11 @@ impl Client {
         self.template.payload(message)
     }
 
+    /// An encoded message as a request's bytes.
+    pub(super) fn packed(&self, plain: Vec<u8>) -> Payload {
+        self.template.packed(plain)
+    }
+
     /// Sends it once, within the time of a request and before `stop` is over.
     pub(super) async fn send(&mut self, payload: &Payload, stop: &mut Stop) -> Answer {
         let (timeout, protocol) = (self.settings.timeout, self.settings.protocol);

@@ -8,7 +8,7 @@ use super::request::Payload;
 use super::retry::{Attempts, InDoubt, Next};
 use super::stop::Stop;
 use crate::config::otlp::Backoff;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Operation, Telemetry};
 use tokio::time::sleep;
 
 /// How a request ended.
@@ -50,27 +50,44 @@ impl Delivery {
         self.client.payload(message)
     }
 
+    /// An encoded message as a request's bytes.
+    pub(super) fn packed(&self, message: Vec<u8>) -> Payload {
+        self.client.packed(message)
+    }
+
     /// Attempts until a request of `items` is taken, refused, too old, or the time to end is over.
     pub(super) async fn deliver(&mut self, payload: &Payload, items: u64) -> Delivered {
+        let mut operation = self.telemetry.operation("otlp export");
+        operation.set("signal", || self.signal);
+        operation.set("endpoint", || self.client.place());
+        let delivered = self.attempts(payload, items, &mut operation).await;
+        match delivered {
+            Delivered::Accepted { rejected } => {
+                operation.set("rejected", || i64::try_from(rejected).unwrap_or(i64::MAX));
+                return delivered;
+            }
+            Delivered::Failed { reason } => operation.fail(reason),
+            Delivered::Unknown => operation.fail(Kind::Unconfirmed.name()),
+        }
+        self.complaints.gave_up(delivered.lost(items).1, items);
+        delivered
+    }
+
+    async fn attempts(&mut self, payload: &Payload, items: u64, operation: &mut Operation) -> Delivered {
         let mut attempts = Attempts::new(self.backoff, self.in_doubt);
         while !self.stop.is_over() {
             let answer = self.client.send(payload, &mut self.stop).await;
+            operation.note("attempt", name(&answer));
             let wait = match self.judge(&answer, &mut attempts) {
                 Next::Wait(wait) => wait,
-                Next::End(delivered @ Delivered::Accepted { .. }) => return delivered,
-                Next::End(delivered) => return self.gave_up(delivered, items),
+                Next::End(delivered) => return delivered,
             };
             tokio::select! {
                 () = sleep(wait) => self.telemetry.otlp_resent(self.signal, name(&answer), items),
                 () = self.stop.over() => {}
             }
         }
-        self.gave_up(attempts.given_up("shutdown"), items)
-    }
-
-    fn gave_up(&mut self, delivered: Delivered, items: u64) -> Delivered {
-        self.complaints.gave_up(delivered.lost(items).1, items);
-        delivered
+        attempts.given_up("shutdown")
     }
 
     /// Counts an answer, says what is new about it, and decides what follows.

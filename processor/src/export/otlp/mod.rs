@@ -12,6 +12,7 @@ mod answer;
 mod client;
 mod complaints;
 mod connect;
+pub(crate) mod courier;
 mod delivery;
 mod exchange;
 mod failure;
@@ -47,12 +48,13 @@ use tokio::time::Instant;
 use traces::Traces;
 
 const NAME: &str = "otlp";
-const TRACE_SERVICE: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+pub(crate) const TRACE_SERVICE: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 /// Time for the thread to end by itself once its time to deliver is over.
 const GRACE: Duration = Duration::from_millis(500);
 
-const METRICS_SERVICE: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+pub(crate) const METRICS_SERVICE: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+pub(crate) const LOGS_SERVICE: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 
 /// Starts what has an endpoint.
 pub(super) fn create(parts: &Parts<'_>) -> Result<Option<BoxedExporter>, ExportError> {

@@ -61,7 +61,11 @@ impl Template {
 
     /// A message as a request's bytes.
     pub(super) fn payload(&self, message: &impl prost::Message) -> Payload {
-        let plain = message.encode_to_vec();
+        self.packed(message.encode_to_vec())
+    }
+
+    /// An encoded message as a request's bytes.
+    pub(super) fn packed(&self, plain: Vec<u8>) -> Payload {
         let bytes = if self.gzip { gzipped(&plain) } else { plain };
         match self.protocol {
             Protocol::HttpProtobuf => Payload(bytes.into()),

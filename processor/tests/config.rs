@@ -124,8 +124,6 @@ fn what_only_kubernetes_knows_is_named_and_selects_nobody() {
     let keys = without_effect(&config);
     for key in [
         "discovery.instrument[0].k8s_namespace",
-        "discovery.instrument[1].exports",
-        "discovery.instrument[2].sampler.name",
         "discovery.exclude_instrument[0].k8s_namespace",
         "attributes.kubernetes.enable",
     ] {

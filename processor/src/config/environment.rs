@@ -127,10 +127,15 @@ impl Environment {
 
     /// The whole name under which a variable of Beyla was found, else the one that we would advise.
     pub(super) fn name_of(&self, name: &str) -> String {
-        match self.found(&place_of(name)) {
-            Some((_, Origin::Variable(variable))) => variable,
-            Some((_, Origin::File { place, key })) => format!("{key} ({place})"),
-            _ => format!("BEYLA_{name}"),
+        self.spelled(name).unwrap_or_else(|| format!("BEYLA_{name}"))
+    }
+
+    /// The whole name under which a variable of Beyla was found, or its key with file and line; `None`: nobody set it.
+    pub(super) fn spelled(&self, name: &str) -> Option<String> {
+        match self.found(&place_of(name))?.1 {
+            Origin::Variable(variable) => Some(variable),
+            Origin::File { place, key } => Some(format!("{key} ({place})")),
+            Origin::Default => None,
         }
     }
 

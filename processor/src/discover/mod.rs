@@ -21,6 +21,7 @@ mod tests_of_looks;
 pub use denials::Denials;
 pub use process::Sight;
 pub use processes::{Discovery, MAX_PROCESSES};
+pub use rules::Treatment;
 pub use selection::{Matcher, SelectionError};
 pub use standing::{Denial, Matched, Miss, Origin, Standing};
 

@@ -266,6 +266,9 @@ impl Telemetry {
             (["metrics", "ignored"], counts.ignored_metrics),
             (["traces", "filtered"], counts.filtered_traces),
             (["metrics", "filtered"], counts.filtered_metrics),
+            (["traces", "exports"], counts.unexported_traces),
+            (["metrics", "exports"], counts.unexported_metrics),
+            (["metrics", "features"], counts.featureless_metrics),
             (["traces", "not_sampled"], counts.not_sampled),
         ] {
             self.add_some(&SPANS_LEFT_OUT, values, n);

@@ -28,13 +28,13 @@ pub(super) const CRITERIA: &[Key] = &[
     key("k8s_container_name", "", Text, "", "the container's name in its pod matches"),
     key("k8s_pod_labels", "", Map, "", "the pod's labels match"),
     key("k8s_pod_annotations", "", Map, "", "the pod's annotations match"),
-    key("exports", "", ListOf(&["metrics", "traces", "logs"]), "", "tells only these signals"),
-    key("sampler.name", "", Text, "", "samples this service otherwise"),
+    key("exports", "", ListOf(&["metrics", "traces", "logs"]), "", "tells only these signals of the service; an empty list: none"),
+    key("sampler.name", "", super::exporters::SAMPLERS, "", "samples the service by this, and not by otel_traces_export.sampler"),
     key("sampler.arg", "", Text, "", "is the sampler's argument"),
-    key("routes.incoming", "", List, "", "are routes of requests to this service"),
-    key("routes.outgoing", "", List, "", "are routes of requests by this service"),
+    key("routes.incoming", "", List, "", "are routes of requests to the service, after routes.patterns"),
+    key("routes.outgoing", "", List, "", "are routes of requests by the service, after routes.patterns"),
     key("metrics.features", "", super::top::METRIC_FEATURES, "",
-        "says which families of metrics are told of this service"),
+        "says which families of metrics are told of the service, instead of metrics.features"),
 ];
 
 #[rustfmt::skip]

@@ -24,7 +24,7 @@ const INSTRUMENTATIONS: super::Kind = ListOf(&[
     "genai",
 ]);
 const HISTOGRAMS: super::Kind = OneOf(&["explicit_bucket_histogram", "base2_exponential_bucket_histogram"]);
-const SAMPLERS: super::Kind = OneOf(&[
+pub(super) const SAMPLERS: super::Kind = OneOf(&[
     "always_on",
     "always_off",
     "traceidratio",

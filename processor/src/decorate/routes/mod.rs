@@ -12,8 +12,9 @@ mod tests;
 mod trie;
 mod words;
 
+use super::ServiceRouteSettings;
 use crate::{
-    model::{KtimeNs, Service, Signals},
+    model::{KtimeNs, Service, Signals, SpanKind},
     setting::InvalidSetting,
 };
 use hashbrown::HashMap;
@@ -109,6 +110,47 @@ pub struct Routes {
     folded: u64,
 }
 
+/// Routes of one service alone.
+#[derive(Debug)]
+pub struct ServiceRoutes {
+    incoming: Patterns,
+    outgoing: Patterns,
+}
+
+impl ServiceRoutes {
+    /// Routes by the settings of an entry.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`] names the key.
+    pub fn new(settings: &ServiceRouteSettings) -> Result<Self, InvalidSetting> {
+        check_patterns("routes.incoming", &settings.incoming)?;
+        check_patterns("routes.outgoing", &settings.outgoing)?;
+        Ok(Self { incoming: Patterns::new(&settings.incoming), outgoing: Patterns::new(&settings.outgoing) })
+    }
+
+    fn find(&self, kind: SpanKind, path: &str) -> Option<&Arc<str>> {
+        match kind {
+            SpanKind::Server => self.incoming.find(path),
+            SpanKind::Client => self.outgoing.find(path),
+        }
+    }
+}
+
+/// A request whose route is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Who answered it, or was answered.
+    pub service: &'a Service,
+    /// Which of both.
+    pub kind: SpanKind,
+    /// Its path.
+    pub path: &'a str,
+    /// What it was answered with, 0 if that is not known.
+    pub status: u16,
+    /// When.
+    pub now: KtimeNs,
+}
+
 impl Routes {
     /// Routes by the settings.
     ///
@@ -152,14 +194,16 @@ impl Routes {
         }
     }
 
-    /// The route of `path`, which `service` answered, or was answered, with `status` at `now`.
+    /// The route of a request; `own` are those of its service alone, which come after those of all.
     #[must_use]
-    pub fn route(&mut self, service: &Service, path: &str, status: u16, now: KtimeNs) -> Option<Arc<str>> {
+    pub fn route(&mut self, asked: Asked<'_>, own: Option<&ServiceRoutes>) -> Option<Arc<str>> {
+        let Asked { service, kind, path, status, now } = asked;
         if path.is_empty() {
             // CONNECT has none
             return None;
         }
-        if let Some(pattern) = self.patterns.find(path) {
+        let written = self.patterns.find(path).or_else(|| own?.find(kind, path));
+        if let Some(pattern) = written {
             return Some(Arc::clone(pattern));
         }
         match self.unmatched {

@@ -127,13 +127,24 @@ fn a_request_that_a_service_sends_has_the_routes_for_what_it_sends() {
 }
 
 #[test]
-fn a_worker_is_told_as_its_parent_is() {
+fn a_worker_is_told_as_its_parent_is_also_if_it_meets_fewer_entries_itself() {
     let mut bench = observing(&config("entries-worker", FILE));
-    let worker = who(50, 90);
-    let forked = Records::at(10).process(RecordKind::Fork, worker, SHOP, TargetState::Observed);
-    bench.send(batch(2, 2, &forked.exchange(&mut wire(5, worker, 8080), "/cart/7")));
+    let (of_shop, of_till) = (who(50, 90), who(51, 90));
+    let forked = Records::at(10)
+        .process(RecordKind::Fork, of_shop, SHOP, TargetState::Observed)
+        .process(RecordKind::Fork, of_till, TILL, TargetState::Observed)
+        .info(of_till, 8, "/srv/till")
+        .exchange(&mut wire(5, of_shop, 8080), "/cart/7")
+        .exchange(&mut wire(6, of_till, 9090), "/slip/7");
+    bench.send(batch(2, 2, &forked));
     let spans = bench.spans.take();
-    assert_eq!(spans.iter().map(told).collect::<Vec<_>>(), [("shop", "prod", "/cart/{id}", true, TRACES)]);
+    assert_eq!(
+        spans.iter().map(told).collect::<Vec<_>>(),
+        [
+            ("shop", "prod", "/cart/{id}", true, TRACES),
+            ("register", "prod", "/slip/:number", false, Signals::ALL),
+        ]
+    );
 }
 
 #[test]

@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 /// Entries of one list; every one is looked at for every process.
 const MAX_RULES: usize = 256;
 /// Agents that Beyla's users leave out by default: they would tell about each other.
-const AGENTS: &str = "{*/beyla,*/alloy,*/obi,*/ebpf-instrument,*/otelcol*,*/prometheus-config-reloader}";
+const AGENTS: &str = "{*/beyla,*/alloy,*/obi,*/ebpf-instrument,*/prometheus-config-reloader,\
+*otelcol,*otelcol-contrib,*otelcol-contrib[!/]*}";
 /// Keys of an entry that ask for what only Kubernetes or a container runtime knows.
 const FOREIGN: [&str; 2] = ["k8s_", "container_name"];
 /// Variables that name executables, in the order of [`Selection::executables`].
@@ -240,13 +241,17 @@ impl Entry {
 /// Reads all that selects.
 pub(super) fn selection(env: &mut Environment) -> Result<Selection, ConfigError> {
     let mut selection = top(env)?;
-    let rules = &mut selection.rules;
-    rules.instrument.extend(both(env, ["discovery.instrument", "discovery.services"])?);
-    rules.exclude = both(env, ["discovery.exclude_instrument", "discovery.exclude_services"])?;
-    rules.default_exclude = default_exclude(env)?;
     let text = |text: &str| Ok(text.to_owned());
     let name = env.parsed("SERVICE_NAME", text, "a name")?;
-    rules.naming = Naming { name, namespace: env.parsed("SERVICE_NAMESPACE", text, "a name")? };
+    let naming = Naming { name, namespace: env.parsed("SERVICE_NAMESPACE", text, "a name")? };
+    let rules = &mut selection.rules;
+    // as in Beyla they come last, with the names that stand beside them
+    let beside = std::mem::take(&mut rules.instrument);
+    rules.instrument = both(env, ["discovery.instrument", "discovery.services"])?;
+    rules.instrument.extend(beside.into_iter().map(|entry| Criteria { naming: naming.clone(), ..entry }));
+    rules.exclude = both(env, ["discovery.exclude_instrument", "discovery.exclude_services"])?;
+    rules.default_exclude = default_exclude(env)?;
+    rules.naming = naming;
     Ok(selection)
 }
 

@@ -139,6 +139,15 @@ impl Environment {
         }
     }
 
+    /// A variable by its whole name, or the key with file and line where a file said it.
+    pub(super) fn spelled_plain(&self, variable: &str) -> String {
+        let key = keys::by_plain(variable).and_then(|key| self.found(&key.place()));
+        match key {
+            Some((_, Origin::File { place, key })) => format!("{key} ({place})"),
+            _ => variable.to_owned(),
+        }
+    }
+
     /// What somebody said at `place`, and who.
     fn found(&self, place: &str) -> Option<(String, Origin)> {
         let value = self.layers.find_value(place).ok()?;
@@ -209,6 +218,13 @@ impl Environment {
     #[must_use]
     pub fn value(&self, place: &str) -> Option<Value> {
         self.layers.find_value(place).ok()
+    }
+
+    /// Says something once.
+    pub(super) fn warn(&mut self, warning: Warning) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
     }
 
     pub(super) fn into_warnings(self) -> Vec<Warning> {

@@ -3,6 +3,7 @@
 //! A signal is exported if, and only if, it has an endpoint. What a variable of one signal says counts before the
 //! general one; [`Layer`] is one such voice, so that a file can be one more.
 
+mod ports;
 mod values;
 
 pub use values::{duration, endpoint, pairs, protocol};
@@ -358,6 +359,7 @@ fn traces(env: &mut Environment, general: Layer, common: &Common) -> Result<Opti
     if is_off(env, "OTEL_TRACES_EXPORTER")? {
         return Ok(None);
     }
+    ports::check(env, "TRACES_", &own, &general);
     Ok(own.resolve(general, "/v1/traces").map(|settings| Traces {
         settings: common.apply(settings),
         batch_spans: batch.unwrap_or(DEFAULT_BATCH_SPANS),
@@ -382,6 +384,7 @@ fn metrics(env: &mut Environment, general: Layer, common: &Common) -> Result<Opt
     if is_off(env, "OTEL_METRICS_EXPORTER")? {
         return Ok(None);
     }
+    ports::check(env, "METRICS_", &own, &general);
     Ok(own.resolve(general, "/v1/metrics").map(|settings| Metrics {
         settings: common.apply(settings),
         interval: interval.unwrap_or(DEFAULT_INTERVAL),

@@ -181,12 +181,13 @@ impl Process {
         }
     }
 
-    /// As the settings treat it; a worker, which need not meet the criteria itself, as its parent.
+    /// As the settings treat it. A worker, which has its parent's listening sockets without being told so, is treated as
+    /// its parent unless more entries select it.
     pub(super) fn treat(&mut self, id: ProcessId, matcher: &Matcher, owns_pid: bool) {
-        match matcher.treatment(&self.facts(id, owns_pid, &self.matchable())) {
-            Some(treatment) => self.treatment = treatment,
-            None if self.is_forked || matches!(self.selected, Some(Origin::Parent(_))) => {}
-            None => self.treatment = matcher.plain_treatment(),
+        let treatment = matcher.treatment(&self.facts(id, owns_pid, &self.matchable()));
+        let is_worker = self.is_forked || matches!(self.selected, Some(Origin::Parent(_)));
+        if !is_worker || treatment.entries >= self.treatment.entries {
+            self.treatment = treatment;
         }
     }
 

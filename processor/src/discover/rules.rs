@@ -32,6 +32,8 @@ pub struct Treatment {
     pub naming: Naming,
     /// `None`: as everybody.
     pub telling: Option<Arc<Telling>>,
+    /// How many entries select it, what stands beside them included.
+    pub entries: usize,
 }
 
 /// All entries, compiled.
@@ -157,6 +159,7 @@ impl RuleSet {
         for Rule { criteria, telling, .. } in entries {
             all.naming = over(&criteria.naming, &all.naming);
             all.telling = refined(all.telling, telling.as_ref());
+            all.entries += 1;
         }
         all.naming = over(&all.naming, &self.naming);
         all
@@ -164,8 +167,9 @@ impl RuleSet {
 
     /// The same, where the settings beside the rules select it, too: they are the last entry, and have names alone.
     pub(super) fn treatment_beside<'a>(&self, entries: impl Iterator<Item = &'a Rule>) -> Treatment {
-        let Treatment { naming, telling } = self.treatment(entries);
-        Treatment { naming: over(&self.naming, &naming), telling: refined(telling, None) }
+        let Treatment { naming, telling, entries } = self.treatment(entries);
+        let naming = over(&self.naming, &naming);
+        Treatment { naming, telling: refined(telling, None), entries: entries + 1 }
     }
 
     /// Pids of all entries.

@@ -131,20 +131,15 @@ impl Matcher {
         !self.selection.open_ports.is_empty() || !self.selection.pids.is_empty() || self.names_executable
     }
 
-    /// How a process with these facts is called and told; `None`: nothing selects it.
+    /// How a process with these facts is called and told.
     #[must_use]
-    pub fn treatment(&self, facts: &Facts<'_>) -> Option<Treatment> {
-        let mut entries = self.rules.wanting(facts).map(|(_, rule)| rule).peekable();
+    pub fn treatment(&self, facts: &Facts<'_>) -> Treatment {
+        let entries = self.rules.wanting(facts).map(|(_, rule)| rule);
         if self.matched(facts).is_ok() {
-            return Some(self.rules.treatment_beside(entries));
+            self.rules.treatment_beside(entries)
+        } else {
+            self.rules.treatment(entries)
         }
-        if entries.peek().is_none() { None } else { Some(self.rules.treatment(entries)) }
-    }
-
-    /// How whoever nothing selects is called.
-    #[must_use]
-    pub fn plain_treatment(&self) -> Treatment {
-        self.rules.treatment(std::iter::empty())
     }
 
     /// This pid is named.

@@ -1,6 +1,6 @@
 //! What to observe.
 
-use super::Kind::{Any, Bool, Duration, Entries, List, ListOf, Map, Ports, Text};
+use super::Kind::{Bool, Duration, Entries, List, ListOf, Map, Ports, Text};
 use super::{Key, PORT, key};
 
 /// Criteria of one entry, the older regular-expression form included.
@@ -62,7 +62,6 @@ pub(super) const KEYS: &[Key] = &[
         "watches Go by its sockets alone, as is done here"),
     key("discovery.bpf_pid_filter_off", "BPF_PID_FILTER_OFF", Bool, "false",
         "lets the kernel watch every process"),
-    key("discovery.system_wide", "SYSTEM_WIDE", Bool, "false", "observes everything"),
     key("discovery.exclude_otel_instrumented_services", "EXCLUDE_OTEL_INSTRUMENTED_SERVICES", Bool, "true",
         "does not tell a service again that exports OTLP itself"),
     key("discovery.exclude_otel_instrumented_services_span_metrics", "EXCLUDE_OTEL_INSTRUMENTED_SERVICES_SPAN_METRICS", Bool, "false",
@@ -77,5 +76,4 @@ pub(super) const KEYS: &[Key] = &[
         "are languages whose routes are not read"),
     key("discovery.route_harvester_advanced.java_harvest_delay", "JAVA_ROUTE_HARVEST_DELAY", Duration, "5s",
         "waits before a Java program is read"),
-    key("discovery.instrument_advanced", "", Any, "", "is reserved by OBI"),
 ];

@@ -47,7 +47,7 @@ pub struct RouteSettings {
     pub ignore_mode: IgnoreMode,
     /// One character that stands for a segment that was recognised as an id. Default: `*`.
     pub wildcard_char: String,
-    /// Different segments after one, in the mode `low-cardinality`: 1 to 1000. Default: 10.
+    /// Different segments after one, in the mode `low-cardinality`: 1 to 1000; 0: as many as there are. Default: 10.
     pub max_path_segment_cardinality: usize,
 }
 
@@ -164,9 +164,9 @@ impl Routes {
             return Err(InvalidSetting::new("routes.wildcard_char", wildcard, "one character, no slash"));
         }
         let max_children = settings.max_path_segment_cardinality;
-        if !(1..=MAX_CARDINALITY).contains(&max_children) {
+        if max_children > MAX_CARDINALITY {
             let key = "routes.max_path_segment_cardinality";
-            return Err(InvalidSetting::new(key, max_children.to_string(), "a number from 1 to 1000"));
+            return Err(InvalidSetting::new(key, max_children.to_string(), "a number from 0 to 1000"));
         }
         Ok(Self {
             patterns: Patterns::new(&settings.patterns),
@@ -210,11 +210,11 @@ impl Routes {
             Unmatched::Unset => return None,
             Unmatched::Path => return Some(path.into()),
             Unmatched::Wildcard => return Some(Arc::clone(&self.everything)),
-            Unmatched::Heuristic => self.guess(path),
-            Unmatched::LowCardinality => {
+            Unmatched::LowCardinality if self.max_children > 0 => {
                 self.guess(path);
                 self.thin_out(service);
             }
+            Unmatched::Heuristic | Unmatched::LowCardinality => self.guess(path),
         }
         let known = self.known.admit(service, &self.text, matches!(status, 404 | 405), now);
         self.folded += u64::from(known.is_none());

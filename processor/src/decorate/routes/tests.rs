@@ -102,6 +102,14 @@ fn the_wildcard_may_be_another_character() {
 }
 
 #[test]
+fn low_cardinality_without_a_bound_only_guesses() {
+    let mut routes = routes(r#"{"unmatched": "low-cardinality", "max_path_segment_cardinality": 0}"#);
+    let paths = ["/anna", "/bob", "/carol", "/orders/42"];
+    let told: Vec<_> = paths.iter().filter_map(|path| route(&mut routes, path)).collect();
+    assert_eq!(told, ["/anna", "/bob", "/carol", "/orders/*"]);
+}
+
+#[test]
 fn low_cardinality_folds_segments_with_too_many_siblings_per_service() {
     let mut routes = routes(r#"{"unmatched": "low-cardinality", "max_path_segment_cardinality": 3}"#);
     let names = ["/by/anna", "/by/bob", "/by/clara", "/by/dora", "/by/anna"];
@@ -131,8 +139,7 @@ fn settings_that_are_not_understood_are_refused_by_name() {
         (r#"{"wildcard_char": ""}"#, "routes.wildcard_char"),
         (r#"{"wildcard_char": "**"}"#, "routes.wildcard_char"),
         (r#"{"wildcard_char": "/"}"#, "routes.wildcard_char"),
-        (r#"{"max_path_segment_cardinality": 0}"#, "routes.max_path_segment_cardinality"),
-        (r#"{"max_path_segment_cardinality": 1001}"#, "1 to 1000"),
+        (r#"{"max_path_segment_cardinality": 1001}"#, "0 to 1000"),
         (r#"{"patterns": ["/a", ""]}"#, "routes.patterns[1]"),
         (r#"{"ignored_patterns": [" /a"]}"#, "routes.ignored_patterns[0]"),
     ] {

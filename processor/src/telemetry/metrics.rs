@@ -117,7 +117,7 @@ const SPANS_DROPPED: Metric = counter(
 const SPANS_LEFT_OUT: Metric = counter(
     "ratatosk_spans_left_out_total",
     &["signal", "reason"],
-    "Spans that settings leave out of a signal: by routes.ignored_patterns, filter or the sampler.",
+    "Spans that settings leave out of a signal: by routes.ignored_patterns, exports, features, filter or the sampler.",
 );
 const ROUTES_FOLDED: Metric = counter(
     "ratatosk_routes_folded_total",

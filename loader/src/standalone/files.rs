@@ -59,9 +59,8 @@ impl Sources {
 
 /// The processor's configuration file, named so that it is found from any directory.
 pub fn settings(file: &Path) -> Result<PathBuf, Failure> {
-    let found = fs::canonicalize(file).and_then(|path| {
-        if path.is_file() { Ok(path) } else { Err(io::Error::other("not a regular file")) }
-    });
+    let found = fs::canonicalize(file)
+        .and_then(|path| if path.is_file() { Ok(path) } else { Err(io::Error::other("not a regular file")) });
     found.map_err(|error| {
         Failure::usage(format!("the configuration file {} can't be used: {error}", file.display()))
     })

@@ -1,8 +1,7 @@
 //! What to observe, as a file says it.
 
-use super::{ConfigError, Environment, PortRange, Selection, parse};
+use super::{ConfigError, Environment, PortRange, Selection, beside, parse};
 use crate::decorate::{EntrySettings, ServiceRouteSettings, Telling};
-use crate::explain::Selectors;
 use crate::sample::SamplerSettings;
 use figment::value::Value;
 use serde::{Deserialize, Serialize};
@@ -15,8 +14,6 @@ const AGENTS: &str = "{*/beyla,*/alloy,*/obi,*/ebpf-instrument,*/prometheus-conf
 *otelcol,*otelcol-contrib,*otelcol-contrib[!/]*}";
 /// Keys of an entry that ask for what only Kubernetes or a container runtime knows.
 const FOREIGN: [&str; 2] = ["k8s_", "container_name"];
-/// Variables that name executables, in the order of [`Selection::executables`].
-const EXECUTABLES: [&str; 3] = ["AUTO_TARGET_EXE", "EXECUTABLE_PATH", "EXECUTABLE_NAME"];
 
 /// What a file says about who is observed. Entries are alternatives.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -139,7 +136,7 @@ impl Pattern {
 }
 
 impl Place {
-    const fn of_settings(list: String) -> Self {
+    pub(super) const fn of_settings(list: String) -> Self {
         Self { list, number: 0, line: String::new() }
     }
 }
@@ -240,7 +237,7 @@ impl Entry {
 
 /// Reads all that selects.
 pub(super) fn selection(env: &mut Environment) -> Result<Selection, ConfigError> {
-    let mut selection = top(env)?;
+    let mut selection = beside::top(env)?;
     let text = |text: &str| Ok(text.to_owned());
     let name = env.parsed("SERVICE_NAME", text, "a name")?;
     let naming = Naming { name, namespace: env.parsed("SERVICE_NAMESPACE", text, "a name")? };
@@ -253,67 +250,6 @@ pub(super) fn selection(env: &mut Environment) -> Result<Selection, ConfigError>
     rules.default_exclude = default_exclude(env)?;
     rules.naming = naming;
     Ok(selection)
-}
-
-/// What stands outside of `discovery`: one more entry.
-fn top(env: &mut Environment) -> Result<Selection, ConfigError> {
-    let glob = |text: &str| parse::glob(text).map(Pattern::Glob);
-    let executables: Vec<Pattern> = [
-        env.parsed(EXECUTABLES[0], glob, parse::GLOB)?,
-        env.parsed(EXECUTABLES[1], parse::path_pattern, parse::GLOB)?,
-        env.parsed(EXECUTABLES[2], parse::path_pattern, parse::GLOB)?,
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    let open_ports = env.parsed("OPEN_PORT", parse::ports, parse::PORTS)?.unwrap_or_default();
-    let pids = env.parsed("TARGET_PID", parse::pids, parse::PIDS)?.unwrap_or_default();
-    let language =
-        env.parsed("AUTO_TARGET_LANGUAGE", glob, "a glob over the name of a language, as in {go,java}")?;
-    Ok(assemble(Top { open_ports, pids, executables, language, place: top_place(env) }))
-}
-
-/// What stands outside of `discovery`, read.
-struct Top {
-    open_ports: Vec<PortRange>,
-    pids: Vec<u32>,
-    executables: Vec<Pattern>,
-    language: Option<Pattern>,
-    place: Place,
-}
-
-/// All of it that is set, for people.
-fn top_place(env: &Environment) -> Place {
-    let names = ["OPEN_PORT", "TARGET_PID"].iter().chain(&EXECUTABLES).chain(&["AUTO_TARGET_LANGUAGE"]);
-    let set: Vec<String> = names.filter_map(|name| env.spelled(name)).collect();
-    Place::of_settings(set.join(" and "))
-}
-
-/// What these settings are called, as they were set.
-pub(super) fn selectors(env: &Environment) -> Selectors {
-    let executables = EXECUTABLES.iter().filter_map(|name| env.spelled(name)).collect();
-    Selectors::new(env.name_of("OPEN_PORT"), executables, env.name_of("TARGET_PID"))
-}
-
-/// Ports, pids and globs stand for themselves; what needs more becomes entries that say the same.
-fn assemble(top: Top) -> Selection {
-    let Top { open_ports, pids, executables, language, place } = top;
-    let glob = |pattern: &Pattern| if let Pattern::Glob(glob) = pattern { Some(glob.clone()) } else { None };
-    let globs: Option<Vec<String>> = executables.iter().map(glob).collect();
-    if let (Some(executables), None) = (globs, &language) {
-        return Selection { open_ports, executables, pids, rules: Rules::default() };
-    }
-    let entry = |exe: Option<Pattern>| Criteria {
-        open_ports: open_ports.clone(),
-        pids: pids.clone(),
-        exe,
-        language: language.clone(),
-        place: place.clone(),
-        ..Criteria::default()
-    };
-    let each = executables.iter().cloned().map(Some);
-    let instrument = if executables.is_empty() { vec![entry(None)] } else { each.map(entry).collect() };
-    Selection { rules: Rules { instrument, ..Rules::default() }, ..Selection::default() }
 }
 
 /// The entries of a list and of its older form, whose patterns are regular expressions.

@@ -5,6 +5,7 @@
 //! An empty value is no value. A value that is not understood is an error: running with a setting that nobody asked
 //! for is worse than not running.
 
+mod beside;
 mod combinations;
 mod discovery;
 mod environment;
@@ -291,7 +292,7 @@ impl Config {
                 .plain("RATATOSK_SOCKET", parse::absolute, parse::SOCKET)?
                 .unwrap_or_else(|| DEFAULT_SOCKET.into()),
             selection,
-            selectors: discovery::selectors(&env),
+            selectors: beside::selectors(&env),
             trace_printer: trace_printer(&mut env)?,
             prometheus: prometheus(&mut env)?,
             log_format: env.parsed("LOG_FORMAT", parse::log_format, parse::LOG_FORMATS)?.unwrap_or_default(),

@@ -186,6 +186,33 @@ fn the_environment_is_clean_and_no_descriptor_is_inherited() {
 }
 
 #[test]
+fn a_configuration_file_reaches_the_processor_by_its_whole_path_and_chooses_instead_of_the_demo() {
+    let look = r#"(env; echo "args $*") > "$OUT.tmp"; mv "$OUT.tmp" "$OUT"; exec sleep 30"#;
+    let Some(stage) = Stage::new("config", look, look) else { return };
+    fs::write(stage.path("beyla.yml"), "open_port: 8080\n").unwrap();
+    let mut command = stage.command();
+    command.args(["--config", "beyla.yml"]).current_dir(&stage.directory).env_remove("BEYLA_OPEN_PORT");
+    let child = command.spawn().unwrap();
+    let mut launcher = Launcher { child, stage };
+    let (loader, processor) = (launcher.wait_for("loader.out"), launcher.wait_for("processor.out"));
+    let expected = format!("args --config {}", launcher.path("beyla.yml").canonicalize().unwrap().display());
+    assert!(processor.contains(&expected), "{processor}");
+    assert!(!processor.contains("TRACE_PRINTER"), "the file may say it: {processor}");
+    assert!(!loader.contains("beyla.yml"), "{loader}");
+    launcher.signal(Signal::SIGINT);
+    assert_eq!(launcher.end().0, 0);
+}
+
+#[test]
+fn a_configuration_file_that_is_not_there_ends_the_launcher() {
+    let Some(stage) = Stage::new("no-config", PATIENT, PATIENT) else { return };
+    let missing = stage.path("missing.yml");
+    let (code, said) = stage.output(stage.command().arg("--config").arg(&missing));
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("missing.yml can't be used: No such file"), "{said}");
+}
+
+#[test]
 fn the_loader_can_bind_a_socket_for_the_processor() {
     let bind = r#"touch "$3" && chgrp ratatosk "$3" && chmod 660 "$3" && touch "$3.lock"
 stat -c '%a %U %G' "$(dirname "$3")" > "$OUT.tmp" && mv "$OUT.tmp" "$OUT"; exec sleep 30"#;

@@ -7,7 +7,7 @@ use crate::{
     decorate::Decorator,
     discover::{Matcher, SelectionError},
     exit::{Exit, RootRefused, refuse_root},
-    explain::{self, ClientError, Desk, Door, Questions, Selectors, Style},
+    explain::{self, ClientError, Desk, Door, Questions, Style},
     export::{self, ExportError},
     health::{self, HealthError},
     ingest::{self, IngestError},
@@ -255,14 +255,13 @@ fn show(file: Option<&Path>) -> Result<(), RunError> {
 
 fn pipeline(config: &Config, key: IdKey, telemetry: &Telemetry) -> Result<Pipeline, RunError> {
     let matcher = Matcher::new(config.selection.clone())?;
-    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let decorator = Decorator::new(&config.decorate)?;
     for attribute in decorator.unsupported_filters() {
         warn!(attribute, "No span has this attribute yet: what filter.application says of it has no effect");
     }
     let pipeline = Pipeline::new(matcher, key, export::all(config, telemetry)?, telemetry.clone());
     let pipeline = pipeline.decorated_by(decorator).excluding(config.exclusion);
-    Ok(pipeline.with_selectors(Selectors::from_environment(is_set)))
+    Ok(pipeline.with_selectors(config.selectors.clone()))
 }
 
 fn draw_key() -> Result<IdKey, RunError> {

@@ -2,7 +2,7 @@
 
 use ratatosk::{
     config::{Config, Environment, Naming, Pattern, PortRange, TracePrinter, Warning, show},
-    discover::Matcher,
+    discover::{Facts, Matcher},
 };
 use std::{
     fs,
@@ -111,7 +111,7 @@ fn the_older_form_of_discovery_is_made_of_regular_expressions() {
     let config = loaded("services.yml", &[]);
     let exe: Vec<_> = config.selection.rules.instrument.iter().map(|entry| entry.exe.clone()).collect();
     let regex = |text: &str| Some(Pattern::Regex(text.to_owned()));
-    assert_eq!(exe, [regex("(shop|till)"), regex("^/opt/api/bin/.+$"), regex("python|ruby")]);
+    assert_eq!(exe, [regex("^/opt/api/bin/.+$"), regex("python|ruby"), regex("(shop|till)")]);
     assert_eq!(config.trace_printer, TracePrinter::Text);
 }
 
@@ -124,8 +124,6 @@ fn what_only_kubernetes_knows_is_named_and_selects_nobody() {
     let keys = without_effect(&config);
     for key in [
         "discovery.instrument[0].k8s_namespace",
-        "discovery.instrument[1].exports",
-        "discovery.instrument[2].sampler.name",
         "discovery.exclude_instrument[0].k8s_namespace",
         "attributes.kubernetes.enable",
     ] {
@@ -141,6 +139,43 @@ fn a_warning_tells_file_line_key_and_effect() {
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].contains(".yml:4: ebpf.wakeup_len is a setting of Beyla"), "{said:?}");
     assert!(said[0].contains("wakes the reader"), "{said:?}");
+}
+
+#[test]
+fn families_of_metrics_that_are_not_there_yet_are_named() {
+    let text = "open_port: 80\ntrace_printer: text\nmetrics:\n  features: [application, network, ebpf]\n";
+    let said = |env: &[(&str, &str)]| -> Vec<String> {
+        let config = Written::new("features", text).load(env).expect("valid");
+        config.warnings.iter().map(ToString::to_string).collect()
+    };
+    let of_file = said(&[]);
+    assert_eq!(of_file.len(), 1, "{of_file:?}");
+    assert!(
+        of_file[0].contains(".yml:4: metrics.features: network, ebpf is a setting of Beyla"),
+        "{of_file:?}"
+    );
+    let of_variable = said(&[("BEYLA_METRICS_FEATURES", "application, stats")]);
+    assert!(
+        of_variable.iter().any(|said| said.starts_with("BEYLA_METRICS_FEATURES: stats ")),
+        "{of_variable:?}"
+    );
+}
+
+#[test]
+fn the_default_exclusion_names_agents_and_collectors_and_nothing_beside() {
+    let config = Written::new("agents", "auto_target_exe: \"*\"\n").load(&[]).expect("valid");
+    let matcher = Matcher::new(config.selection).expect("valid");
+    for (exe, is_observed) in [
+        ("/usr/bin/beyla", false),
+        ("/opt/otelcol", false),
+        ("/otelcol-contrib", false),
+        ("/opt/acme-otelcol-contrib_linux", false),
+        ("/opt/otelcol/bin/shop", true),
+        ("/usr/bin/jacobi", true),
+    ] {
+        let facts = Facts { exe: Some(exe), ..Facts::default() };
+        assert_eq!(matcher.selects(&facts), is_observed, "{exe}");
+    }
 }
 
 #[test]
@@ -178,6 +213,22 @@ fn mistakes_name_file_line_key_and_what_is_allowed() {
         (
             "discovery:\n  instrument:\n    - name: a\n",
             "FILE:3: discovery.instrument[0]: this entry has no criterion",
+        ),
+        (
+            "discovery:\n  instrument:\n    - open_ports: 80\n      sampler: {name: sometimes}\n",
+            "FILE:4: discovery.instrument[0].sampler.name: \"sometimes\" is not valid",
+        ),
+        (
+            "discovery:\n  instrument:\n    - open_ports: 80\n      sampler: {name: traceidratio, arg: 2}\n",
+            "FILE:3: discovery.instrument[0]: sampler.arg: \"2\" is not understood",
+        ),
+        (
+            "discovery:\n  instrument:\n    - open_ports: 80\n      routes: {incoming: [\"\"]}\n",
+            "FILE:3: discovery.instrument[0]: routes.incoming[0]",
+        ),
+        (
+            "discovery:\n  instrument:\n    - open_ports: 80\n      exports: [pictures]\n",
+            "FILE:4: discovery.instrument[0].exports: \"pictures\" is not valid",
         ),
         (
             "discovery:\n  services:\n    - exe_path: (a\n",

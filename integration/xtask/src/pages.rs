@@ -52,10 +52,11 @@ Ratatosk reads the configuration files and variables of Grafana Beyla and of Ope
 ratatosk run --config beyla.yml       # or BEYLA_CONFIG_PATH=beyla.yml
 ratatosk config check beyla.yml       # is it right, and what of it has no effect yet?
 ratatosk config show beyla.yml        # every setting as it counts, and who said so
+ratatosk-loader standalone --config beyla.yml
 ```
 
-`ratatosk-loader standalone` hands its `BEYLA_*`, `OTEL_*` and `RATATOSK_*` variables on to the processor: set
-`BEYLA_CONFIG_PATH` there, to a file that the user of the processor may read.
+`ratatosk-loader standalone` hands its `BEYLA_*`, `OTEL_*` and `RATATOSK_*` variables and `--config` on to the processor,
+whose user must be able to read the file.
 
 - Defaults < file < variables. Every `BEYLA_X` is read as `OTEL_EBPF_X`, too; where both are set, `OTEL_EBPF_X` counts.
 - `${NAME}` and `${NAME:-default}` in a value of the file stand for a variable of the processor's environment.
@@ -65,6 +66,12 @@ ratatosk config show beyla.yml        # every setting as it counts, and who said
 - The entries of `discovery.instrument` are alternatives; the criteria of one entry must all hold, and the settings
   `open_port`, `auto_target_exe`, `executable_path` and `target_pids` are one entry more. `exclude_instrument` wins over
   them. The default exclusions leave out what an entry does not name by a port, a pid, a path or a command line.
+- Beside its criteria an entry of `discovery.instrument` says how its services are told: `name`, `namespace`, `exports`,
+  `sampler`, `routes` and `metrics.features`. Where several entries select a process, the last one that has a setting
+  counts, so the general entries stand first. Two rules more, both as in Beyla: `metrics.features` are those of the last
+  entry, and those of all services if it has none; and the settings beside the entries, `open_port` and the like, are the
+  last entry, with `service_name` and `service_namespace` as its names. `ratatosk explain PID` names the last entry, with
+  file and line.
 - Where no criterion can be known (Kubernetes, an unknown language), it does not match.
 - At most 1 MiB, 256 entries of a list of criteria, 1024 of any other.
 ";

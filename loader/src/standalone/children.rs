@@ -9,7 +9,7 @@ use super::{
     users::{Account, Accounts},
 };
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -25,6 +25,8 @@ pub struct Commands {
     pub loader: PathBuf,
     /// Processor's binary.
     pub processor: PathBuf,
+    /// The processor's configuration file, an absolute path.
+    pub config: Option<PathBuf>,
     /// The demo, if nothing was selected.
     pub demo: Option<Demo>,
     /// Who runs them.
@@ -66,7 +68,8 @@ impl Commands {
         let mut command = command(&user, &self.processor, environment::handed_on());
         command.env("RATATOSK_SOCKET", &self.args.socket);
         command.env("RATATOSK_EXPLAIN_SOCKET", &self.explain_socket);
-        if !environment::has_printer() {
+        command.args(self.config.iter().flat_map(|file| [OsStr::new("--config"), file.as_os_str()]));
+        if self.config.is_none() && !environment::has_printer() {
             command.env("OTEL_EBPF_TRACE_PRINTER", "text");
         }
         if let Some(demo) = &self.demo {

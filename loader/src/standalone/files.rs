@@ -57,6 +57,15 @@ impl Sources {
     }
 }
 
+/// The processor's configuration file, named so that it is found from any directory.
+pub fn settings(file: &Path) -> Result<PathBuf, Failure> {
+    let found = fs::canonicalize(file)
+        .and_then(|path| if path.is_file() { Ok(path) } else { Err(io::Error::other("not a regular file")) });
+    found.map_err(|error| {
+        Failure::usage(format!("the configuration file {} can't be used: {error}", file.display()))
+    })
+}
+
 /// Path of a program that is installed beside this one.
 pub fn beside_own(name: &str) -> Result<PathBuf, Failure> {
     Ok(own_path()?.with_file_name(name))

@@ -31,6 +31,10 @@ pub struct Args {
     /// Where the two sides meet; its directory becomes the loader's
     #[arg(long, value_name = "PATH", env = "RATATOSK_SOCKET", default_value = "/run/ratatosk/agent.sock")]
     pub socket: PathBuf,
+    /// Configuration file of Beyla or OBI for the processor, whose user must be able to read it; instead of
+    /// BEYLA_CONFIG_PATH
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// The processor's binary, if it is not beside this one
     #[arg(long, value_name = "PATH")]
     pub processor: Option<PathBuf>,
@@ -99,6 +103,7 @@ fn launch(args: &Args) -> Result<u8, Failure> {
     let signals = supervise::Signals::block()?;
     users::require_root()?;
     let sources = files::Sources::find(args)?;
+    let config = args.config.as_deref().map(files::settings).transpose()?;
     let accounts = users::Accounts::ensure()?;
     let _room = place::Room::prepare(&args.socket, &accounts)?;
     let nook = place::Nook::prepare(&args.socket, std::env::var_os("RATATOSK_EXPLAIN_SOCKET"), &accounts)?;
@@ -106,7 +111,8 @@ fn launch(args: &Args) -> Result<u8, Failure> {
     let commands = children::Commands {
         loader: bin.reachable(&sources.loader)?,
         processor: bin.reachable(&sources.processor)?,
-        demo: demo::Demo::prepare(&mut bin)?,
+        demo: if config.is_some() { None } else { demo::Demo::prepare(&mut bin)? },
+        config,
         accounts,
         explain_socket: nook.socket.clone(),
         args: args.clone(),

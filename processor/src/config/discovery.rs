@@ -1,6 +1,8 @@
 //! What to observe, as a file says it.
 
-use super::{ConfigError, Environment, PortRange, Selection, parse};
+use super::{ConfigError, Environment, PortRange, Selection, beside, parse};
+use crate::decorate::{EntrySettings, ServiceRouteSettings, Telling};
+use crate::sample::SamplerSettings;
 use figment::value::Value;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -8,7 +10,8 @@ use std::collections::BTreeMap;
 /// Entries of one list; every one is looked at for every process.
 const MAX_RULES: usize = 256;
 /// Agents that Beyla's users leave out by default: they would tell about each other.
-const AGENTS: &str = "{*/beyla,*/alloy,*/obi,*/ebpf-instrument,*/otelcol*,*/prometheus-config-reloader}";
+const AGENTS: &str = "{*/beyla,*/alloy,*/obi,*/ebpf-instrument,*/prometheus-config-reloader,\
+*otelcol,*otelcol-contrib,*otelcol-contrib[!/]*}";
 /// Keys of an entry that ask for what only Kubernetes or a container runtime knows.
 const FOREIGN: [&str; 2] = ["k8s_", "container_name"];
 
@@ -53,6 +56,23 @@ pub struct Criteria {
     pub containers_only: bool,
     /// Something is asked for that can't be known here: nobody meets it.
     pub is_unknowable: bool,
+    /// How such a process is told.
+    #[serde(default)]
+    pub told: EntrySettings,
+    /// Where these criteria stand.
+    #[serde(default)]
+    pub place: Place,
+}
+
+/// Where an entry stands, for people.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Place {
+    /// The list, or the settings that it was made of.
+    pub list: String,
+    /// Which of the list, from 1; 0: it is not of a list.
+    pub number: usize,
+    /// File and line; empty: there are none.
+    pub line: String,
 }
 
 /// A text that must match.
@@ -77,8 +97,19 @@ struct Entry {
     cmd_args: Option<String>,
     languages: Option<String>,
     containers_only: bool,
+    exports: Option<Vec<String>>,
+    sampler: Option<SamplerSettings>,
+    routes: Option<ServiceRouteSettings>,
+    metrics: EntryMetrics,
     #[serde(flatten)]
     other: BTreeMap<String, Value>,
+}
+
+/// `metrics` of an entry.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct EntryMetrics {
+    features: Option<Vec<String>>,
 }
 
 /// Which words its patterns are.
@@ -104,7 +135,30 @@ impl Pattern {
     }
 }
 
+impl Place {
+    pub(super) const fn of_settings(list: String) -> Self {
+        Self { list, number: 0, line: String::new() }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.number {
+            0 => f.write_str(&self.list)?,
+            number => write!(f, "entry {number} of {}", self.list)?,
+        }
+        if self.line.is_empty() { Ok(()) } else { write!(f, " ({})", self.line) }
+    }
+}
+
 impl Criteria {
+    /// Where it stands and what it is called, for people.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let name = self.naming.name.as_ref().map(|name| format!(", named {name}")).unwrap_or_default();
+        format!("{}{name}", self.place)
+    }
+
     /// Whether it names processes, not just everything: then no default leaves them out.
     #[must_use]
     pub fn is_explicit(&self) -> bool {
@@ -141,7 +195,7 @@ impl Criteria {
 }
 
 impl Entry {
-    fn criteria(self, dialect: Dialect) -> Result<Criteria, String> {
+    fn criteria(self, dialect: Dialect, place: Place) -> Result<Criteria, String> {
         let pattern = |key: &str, text: Option<String>| {
             let pattern = text.map(|text| {
                 Pattern::new(dialect, &text).map_err(|error| format!("{key}: {text:?}: {error}"))
@@ -152,7 +206,16 @@ impl Entry {
         let ports = Some(list(self.open_ports)).filter(|ports| !ports.is_empty());
         let pids = Some(list(self.target_pids)).filter(|pids| !pids.is_empty());
         let is_unknowable = self.other.keys().any(|key| FOREIGN.iter().any(|known| key.starts_with(known)));
+        let told = EntrySettings {
+            exports: self.exports,
+            sampler: self.sampler,
+            routes: self.routes,
+            features: self.metrics.features,
+        };
+        Telling::new(&told).map_err(|error| error.to_string())?;
         let criteria = Criteria {
+            told,
+            place,
             naming: Naming { name: self.name, namespace: self.namespace },
             open_ports: ports.map_or(Ok(Vec::new()), |ports| parse::ports(&ports))?,
             pids: pids
@@ -174,57 +237,19 @@ impl Entry {
 
 /// Reads all that selects.
 pub(super) fn selection(env: &mut Environment) -> Result<Selection, ConfigError> {
-    let mut selection = top(env)?;
-    let rules = &mut selection.rules;
-    rules.instrument.extend(both(env, ["discovery.instrument", "discovery.services"])?);
-    rules.exclude = both(env, ["discovery.exclude_instrument", "discovery.exclude_services"])?;
-    rules.default_exclude = default_exclude(env)?;
+    let mut selection = beside::top(env)?;
     let text = |text: &str| Ok(text.to_owned());
     let name = env.parsed("SERVICE_NAME", text, "a name")?;
-    rules.naming = Naming { name, namespace: env.parsed("SERVICE_NAMESPACE", text, "a name")? };
+    let naming = Naming { name, namespace: env.parsed("SERVICE_NAMESPACE", text, "a name")? };
+    let rules = &mut selection.rules;
+    // as in Beyla they come last, with the names that stand beside them
+    let beside = std::mem::take(&mut rules.instrument);
+    rules.instrument = both(env, ["discovery.instrument", "discovery.services"])?;
+    rules.instrument.extend(beside.into_iter().map(|entry| Criteria { naming: naming.clone(), ..entry }));
+    rules.exclude = both(env, ["discovery.exclude_instrument", "discovery.exclude_services"])?;
+    rules.default_exclude = default_exclude(env)?;
+    rules.naming = naming;
     Ok(selection)
-}
-
-/// What stands outside of `discovery`: one more entry.
-fn top(env: &mut Environment) -> Result<Selection, ConfigError> {
-    let glob = |text: &str| parse::glob(text).map(Pattern::Glob);
-    let executables: Vec<Pattern> = [
-        env.parsed("AUTO_TARGET_EXE", glob, parse::GLOB)?,
-        env.parsed("EXECUTABLE_PATH", parse::path_pattern, parse::GLOB)?,
-        env.parsed("EXECUTABLE_NAME", parse::path_pattern, parse::GLOB)?,
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    let open_ports = env.parsed("OPEN_PORT", parse::ports, parse::PORTS)?.unwrap_or_default();
-    let pids = env.parsed("TARGET_PID", parse::pids, parse::PIDS)?.unwrap_or_default();
-    let language =
-        env.parsed("AUTO_TARGET_LANGUAGE", glob, "a glob over the name of a language, as in {go,java}")?;
-    Ok(assemble(open_ports, pids, &executables, language))
-}
-
-/// Ports, pids and globs stand for themselves; what needs more becomes entries that say the same.
-fn assemble(
-    open_ports: Vec<PortRange>,
-    pids: Vec<u32>,
-    executables: &[Pattern],
-    language: Option<Pattern>,
-) -> Selection {
-    let glob = |pattern: &Pattern| if let Pattern::Glob(glob) = pattern { Some(glob.clone()) } else { None };
-    let globs: Option<Vec<String>> = executables.iter().map(glob).collect();
-    if let (Some(executables), None) = (globs, &language) {
-        return Selection { open_ports, executables, pids, rules: Rules::default() };
-    }
-    let entry = |exe: Option<Pattern>| Criteria {
-        open_ports: open_ports.clone(),
-        pids: pids.clone(),
-        exe,
-        language: language.clone(),
-        ..Criteria::default()
-    };
-    let each = executables.iter().cloned().map(Some);
-    let instrument = if executables.is_empty() { vec![entry(None)] } else { each.map(entry).collect() };
-    Selection { rules: Rules { instrument, ..Rules::default() }, ..Selection::default() }
 }
 
 /// The entries of a list and of its older form, whose patterns are regular expressions.
@@ -243,7 +268,8 @@ fn entries(env: &Environment, key: &str, dialect: Dialect) -> Result<Vec<Criteri
     let criteria = |(index, entry): (usize, Entry)| {
         let failed =
             |problem| ConfigError::in_file(env.entry(key, index), format!("{key}[{index}]: {problem}"));
-        entry.criteria(dialect).map_err(failed)
+        let place = Place { list: key.to_owned(), number: index + 1, line: env.entry(key, index) };
+        entry.criteria(dialect, place).map_err(failed)
     };
     entries.into_iter().enumerate().map(criteria).collect()
 }
@@ -254,18 +280,19 @@ fn default_exclude(env: &Environment) -> Result<Vec<Criteria>, ConfigError> {
     let mut all = if env.value(globs).is_some() || env.value(regexes).is_some() {
         both(env, [globs, regexes])?
     } else {
-        vec![by_executable(AGENTS.to_owned())]
+        vec![by_executable(AGENTS.to_owned(), &format!("the default of {globs}"))]
     };
-    let folders: Vec<String> = env.section("discovery.excluded_linux_system_paths")?;
+    let key = "discovery.excluded_linux_system_paths";
+    let folders: Vec<String> = env.section(key)?;
     all.extend(
-        folders
-            .iter()
-            .filter(|folder| !folder.is_empty())
-            .map(|folder| by_executable(format!("{}*", globset::escape(folder)))),
+        folders.iter().filter(|folder| !folder.is_empty()).map(|folder| {
+            by_executable(format!("{}*", globset::escape(folder)), &format!("{folder} of {key}"))
+        }),
     );
     Ok(all)
 }
 
-fn by_executable(glob: String) -> Criteria {
-    Criteria { exe: Some(Pattern::Glob(glob)), ..Criteria::default() }
+fn by_executable(glob: String, place: &str) -> Criteria {
+    let place = Place::of_settings(place.to_owned());
+    Criteria { exe: Some(Pattern::Glob(glob)), place, ..Criteria::default() }
 }

@@ -127,10 +127,24 @@ impl Environment {
 
     /// The whole name under which a variable of Beyla was found, else the one that we would advise.
     pub(super) fn name_of(&self, name: &str) -> String {
-        match self.found(&place_of(name)) {
-            Some((_, Origin::Variable(variable))) => variable,
+        self.spelled(name).unwrap_or_else(|| format!("BEYLA_{name}"))
+    }
+
+    /// The whole name under which a variable of Beyla was found, or its key with file and line; `None`: nobody set it.
+    pub(super) fn spelled(&self, name: &str) -> Option<String> {
+        match self.found(&place_of(name))?.1 {
+            Origin::Variable(variable) => Some(variable),
+            Origin::File { place, key } => Some(format!("{key} ({place})")),
+            Origin::Default => None,
+        }
+    }
+
+    /// A variable by its whole name, or the key with file and line where a file said it.
+    pub(super) fn spelled_plain(&self, variable: &str) -> String {
+        let key = keys::by_plain(variable).and_then(|key| self.found(&key.place()));
+        match key {
             Some((_, Origin::File { place, key })) => format!("{key} ({place})"),
-            _ => format!("BEYLA_{name}"),
+            _ => variable.to_owned(),
         }
     }
 
@@ -204,6 +218,13 @@ impl Environment {
     #[must_use]
     pub fn value(&self, place: &str) -> Option<Value> {
         self.layers.find_value(place).ok()
+    }
+
+    /// Says something once.
+    pub(super) fn warn(&mut self, warning: Warning) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
     }
 
     pub(super) fn into_warnings(self) -> Vec<Warning> {

@@ -38,7 +38,9 @@ fn help(key: &Key) -> String {
 /// What to say about a variable that is set, `None` if it works or is not ours to judge.
 pub(super) fn judge(variable: &str, set: &BTreeMap<String, String>) -> Option<Warning> {
     match PREFIXES.iter().find_map(|prefix| Some((prefix, variable.strip_prefix(prefix)?))) {
-        Some((prefix, name)) => judge_beyla(variable, prefix, name),
+        Some((prefix, name)) => {
+            judge_beyla(variable, prefix, name).or_else(|| judge_words(variable, name, set))
+        }
         None => judge_plain(variable, set),
     }
 }
@@ -52,6 +54,13 @@ fn judge_beyla(variable: &str, prefix: &str, name: &str) -> Option<Warning> {
             Some(Warning::Unknown { variable: variable.to_owned(), nearest })
         }
     }
+}
+
+/// What a list asks for that has no effect yet.
+fn judge_words(variable: &str, name: &str, set: &BTreeMap<String, String>) -> Option<Warning> {
+    let key = keys::by_beyla(name).next()?;
+    let words = keys::words_not_yet(key, set.get(variable)?.split(','))?;
+    Some(Warning::NotSupported { setting: format!("{variable}: {words}"), effect: keys::WORD_EFFECT })
 }
 
 /// Other programs read variables without our prefixes, too: only what is surely meant for an agent is judged.

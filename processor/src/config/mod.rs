@@ -5,6 +5,7 @@
 //! An empty value is no value. A value that is not understood is an error: running with a setting that nobody asked
 //! for is worse than not running.
 
+mod beside;
 mod combinations;
 mod discovery;
 mod environment;
@@ -21,7 +22,7 @@ mod tests;
 mod walk;
 mod warning;
 
-pub use discovery::{Criteria, Naming, Pattern, Rules};
+pub use discovery::{Criteria, Naming, Pattern, Place, Rules};
 pub use environment::{Environment, Origin, environment};
 pub use file::MAX_FILE_BYTES;
 pub use known::{Variable, variables};
@@ -34,6 +35,7 @@ pub(crate) use parse::compiled as compiled_regex;
 use crate::decorate::DecorateSettings;
 use crate::discover::sdk::Exclusion;
 use crate::exit::Exit;
+use crate::explain::Selectors;
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,
@@ -52,6 +54,8 @@ pub struct Config {
     pub socket: PathBuf,
     /// What to observe. Default: nothing.
     pub selection: Selection,
+    /// What the settings that select are called, as they were set.
+    pub selectors: Selectors,
     /// What stdout says. `TRACE_PRINTER`, or `PRINT_TRACES=true` for text. Default: nothing.
     pub trace_printer: TracePrinter,
     /// The Prometheus endpoint, `None`: off. `PROMETHEUS_PORT`, `PROMETHEUS_PATH`.
@@ -288,6 +292,7 @@ impl Config {
                 .plain("RATATOSK_SOCKET", parse::absolute, parse::SOCKET)?
                 .unwrap_or_else(|| DEFAULT_SOCKET.into()),
             selection,
+            selectors: beside::selectors(&env),
             trace_printer: trace_printer(&mut env)?,
             prometheus: prometheus(&mut env)?,
             log_format: env.parsed("LOG_FORMAT", parse::log_format, parse::LOG_FORMATS)?.unwrap_or_default(),
@@ -344,6 +349,7 @@ fn decorate(env: &Environment) -> Result<DecorateSettings, ConfigError> {
         redaction: env.section("attributes.sensitive_query_params")?,
         filter: env.section("filter.application")?,
         sampler: env.section("otel_traces_export.sampler")?,
+        features: env.section("metrics.features")?,
     })
 }
 

@@ -4,6 +4,7 @@
 //! general one; [`Layer`] is one such voice, so that a file can be one more.
 
 mod internal;
+mod ports;
 mod values;
 
 pub use internal::{Internal, InternalMetrics};
@@ -364,6 +365,7 @@ fn traces(env: &mut Environment, general: Layer, common: &Common) -> Result<Opti
     if is_off(env, "OTEL_TRACES_EXPORTER")? {
         return Ok(None);
     }
+    ports::check(env, "TRACES_", &own, &general);
     Ok(own.resolve(general, "/v1/traces").map(|settings| Traces {
         settings: common.apply(settings),
         batch_spans: batch.unwrap_or(DEFAULT_BATCH_SPANS),
@@ -397,6 +399,7 @@ fn metrics(
     if is_off(env, "OTEL_METRICS_EXPORTER")? {
         return Ok(None);
     }
+    ports::check(env, "METRICS_", &own, &general);
     Ok(own.resolve(general, "/v1/metrics").map(|settings| Metrics {
         settings: common.apply(settings),
         interval,

@@ -116,7 +116,18 @@ impl Walker<'_> {
             self.walked.warnings.push(Warning::NotSupported { setting, effect: key.help });
         }
         let place = Place { is_muted: place.is_muted || is_not_yet, ..place.clone() };
-        self.of_kind(node, &place, key.kind).map(Some)
+        let value = self.of_kind(node, &place, key.kind)?;
+        self.words(node.line, &place, key, &value);
+        Ok(Some(value))
+    }
+
+    /// Warns about what a list asks for that has no effect yet.
+    fn words(&mut self, line: usize, place: &Place, key: &Key, value: &Value) {
+        let words = value.as_array().unwrap_or_default().iter().filter_map(Value::as_str);
+        if let Some(words) = keys::words_not_yet(key, words).filter(|_| !place.is_muted) {
+            let setting = format!("{}:{line}: {}: {words}", self.file, place.shown);
+            self.walked.warnings.push(Warning::NotSupported { setting, effect: keys::WORD_EFFECT });
+        }
     }
 
     /// Keys of entries follow the list that they stand in, but for the criteria that nothing here can meet.

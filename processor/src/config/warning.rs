@@ -31,6 +31,24 @@ pub enum Warning {
         /// The one that does not.
         ignored: String,
     },
+    /// Another protocol is usual at this port.
+    UnusualPort {
+        /// The setting of the endpoint.
+        endpoint: String,
+        /// Its port.
+        port: String,
+        /// The protocol that is set.
+        spoken: &'static str,
+        /// The one that is usual.
+        usual: &'static str,
+    },
+    /// No protocol is set, and the port does not tell it.
+    GuessedProtocol {
+        /// The setting of the endpoint.
+        endpoint: String,
+        /// Its port.
+        port: String,
+    },
     /// No process can match.
     NothingSelected,
     /// Nobody would see a span.
@@ -56,6 +74,16 @@ impl fmt::Display for Warning {
             Self::Overridden { used, ignored } => {
                 write!(f, "{used} and {ignored} are both set and differ: {used} counts")
             }
+            Self::UnusualPort { endpoint, port, spoken, usual } => write!(
+                f,
+                "{endpoint} has port {port}, where collectors speak {usual}, and the protocol is set to {spoken}: \
+                 if nothing arrives, set OTEL_EXPORTER_OTLP_PROTOCOL={usual} or another port"
+            ),
+            Self::GuessedProtocol { endpoint, port } => write!(
+                f,
+                "{endpoint} has port {port}, which tells no protocol: http/protobuf is spoken; \
+                 set OTEL_EXPORTER_OTLP_PROTOCOL to say so, or to grpc"
+            ),
             Self::NothingSelected => f.write_str(
                 "nothing is selected: set BEYLA_OPEN_PORT, BEYLA_AUTO_TARGET_EXE or BEYLA_TARGET_PID, \
                  or discovery.instrument in a file",

@@ -5,19 +5,22 @@
 mod filter;
 mod redact;
 mod routes;
+mod telling;
 
 pub use filter::{Criterion, Filter, FilterSettings};
 pub use redact::{DEFAULT_SENSITIVE, Redaction, RedactionSettings};
-pub use routes::{IgnoreMode, RouteSettings, Routes, Unmatched};
+pub use routes::{Asked, IgnoreMode, RouteSettings, Routes, ServiceRoutes, Unmatched};
+pub use telling::{EntrySettings, ServiceRouteSettings, Telling};
 
 use crate::{
     correlate::Correlator,
     discover::Discovery,
-    model::{ClockPair, Exchange, Signals, Span},
+    model::{ClockPair, Exchange, KtimeNs, Signals, Span},
     protocol::http1,
     sample::{Sampler, SamplerSettings},
     setting::InvalidSetting,
 };
+use std::sync::Arc;
 
 /// What the user can set about this stage. Defaults are those of Beyla.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -30,6 +33,8 @@ pub struct DecorateSettings {
     pub filter: FilterSettings,
     /// `otel_traces_export.sampler`.
     pub sampler: SamplerSettings,
+    /// `metrics.features`; `None`: those that there are.
+    pub features: Option<Vec<String>>,
 }
 
 /// Makes spans.
@@ -39,6 +44,8 @@ pub struct Decorator {
     redaction: Redaction,
     filter: Filter,
     sampler: Sampler,
+    /// Metrics of requests are told of a service that says nothing else.
+    has_requests: bool,
     counts: Counts,
 }
 
@@ -53,6 +60,12 @@ pub struct Counts {
     pub filtered_traces: u64,
     /// Left out of metrics by `filter`.
     pub filtered_metrics: u64,
+    /// Left out of traces by `exports` of an entry.
+    pub unexported_traces: u64,
+    /// Left out of metrics by `exports` of an entry.
+    pub unexported_metrics: u64,
+    /// Left out of metrics by `metrics.features`, that of an entry included.
+    pub featureless_metrics: u64,
     /// Left out of traces by the sampler.
     pub not_sampled: u64,
     /// Route replaced by `/**` because the service has too many.
@@ -70,6 +83,7 @@ impl Decorator {
             redaction: Redaction::new(&settings.redaction),
             filter: Filter::new(&settings.filter)?,
             sampler: Sampler::new(&settings.sampler)?,
+            has_requests: settings.features.as_deref().is_none_or(telling::has_requests),
             counts: Counts::default(),
         })
     }
@@ -88,16 +102,19 @@ impl Decorator {
         discovery: &mut Discovery,
         clock: &ClockPair,
     ) -> Option<Span> {
-        let signals = self.signals(&exchange.http.path);
+        let told = discovery.telling(exchange.process);
+        let told = told.as_deref();
+        let signals = self.signals(&exchange.http.path, told);
         if signals == Signals::NONE {
             return None;
         }
         let mut context = correlator.context(&exchange);
-        context.flags = self.sampler.flags(context.trace_id, context.parent_id.is_some(), context.flags);
+        let sampler = told.and_then(|told| told.sampler).unwrap_or(self.sampler);
+        context.flags = sampler.flags(context.trace_id, context.parent_id.is_some(), context.flags);
         let service = discovery.service(exchange.process);
         let (now, query) = (exchange.end, self.redaction.redact(&exchange.http.query));
         let mut span = http1::span::span(exchange, context, service, clock);
-        span.http.route = self.routes.route(&span.service, &span.http.path, span.http.status, now);
+        span.http.route = self.route(&span, told, now);
         span.http.query = query;
         span.signals = signals;
         if !self.filter.keeps(&span) {
@@ -109,11 +126,24 @@ impl Decorator {
         Some(span)
     }
 
-    fn signals(&mut self, path: &str) -> Signals {
-        let signals = self.routes.signals(path);
-        self.counts.ignored_traces += u64::from(!signals.traces);
-        self.counts.ignored_metrics += u64::from(!signals.metrics);
-        signals
+    fn route(&mut self, span: &Span, told: Option<&Telling>, now: KtimeNs) -> Option<Arc<str>> {
+        let Span { service, kind, http, .. } = span;
+        let asked = Asked { service, kind: *kind, path: &http.path, status: http.status, now };
+        self.routes.route(asked, told.and_then(|told| told.routes.as_deref()))
+    }
+
+    /// What a request for `path` may be told as. What leaves it out first counts it.
+    fn signals(&mut self, path: &str, told: Option<&Telling>) -> Signals {
+        let wanted = self.routes.signals(path);
+        self.counts.ignored_traces += u64::from(!wanted.traces);
+        self.counts.ignored_metrics += u64::from(!wanted.metrics);
+        let exports = told.and_then(|told| told.exports).unwrap_or(Signals::ALL);
+        self.counts.unexported_traces += u64::from(wanted.traces && !exports.traces);
+        self.counts.unexported_metrics += u64::from(wanted.metrics && !exports.metrics);
+        let metrics = wanted.metrics && exports.metrics;
+        let has_requests = told.and_then(|told| told.has_requests).unwrap_or(self.has_requests);
+        self.counts.featureless_metrics += u64::from(metrics && !has_requests);
+        Signals { traces: wanted.traces && exports.traces, metrics: metrics && has_requests }
     }
 
     /// What was counted since this was last asked.

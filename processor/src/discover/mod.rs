@@ -21,7 +21,8 @@ mod tests_of_looks;
 pub use denials::Denials;
 pub use process::Sight;
 pub use processes::{Discovery, MAX_PROCESSES};
-pub use selection::{Matcher, SelectionError};
+pub use rules::Treatment;
+pub use selection::{Facts, Matcher, SelectionError};
 pub use standing::{Denial, Matched, Miss, Origin, Standing};
 
 use ratatosk_proto::v1::{Decide, Examine, WantPorts};

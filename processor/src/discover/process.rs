@@ -2,10 +2,10 @@
 
 use super::{
     look::Look,
+    rules::Treatment,
     selection::{Facts, Matcher},
     standing::{Denial, Miss, Origin, Standing},
 };
-use crate::config::Naming;
 use crate::model::{KtimeNs, OwnSignals, ProcessId, Service};
 use crate::protocol::IncompleteCounts;
 use ratatosk_abi::TargetState;
@@ -86,8 +86,8 @@ pub(super) struct Process {
     /// The loader's policy holds back what was asked for.
     pub(super) is_denied: bool,
     pub(super) service: Option<Arc<Service>>,
-    /// What the settings call it.
-    pub(super) naming: Naming,
+    /// What the settings call it, and how it is told.
+    pub(super) treatment: Treatment,
 }
 
 impl Default for Process {
@@ -99,7 +99,7 @@ impl Default for Process {
             comm: String::new(),
             cmdline: None,
             is_in_container: false,
-            naming: Naming::default(),
+            treatment: Treatment::default(),
             listeners: Vec::new(),
             last_match: None,
             selected: None,
@@ -181,11 +181,13 @@ impl Process {
         }
     }
 
-    /// As the settings call it; a worker, which need not meet the criteria itself, as its parent.
-    pub(super) fn rename(&mut self, id: ProcessId, matcher: &Matcher, owns_pid: bool) {
-        let naming = matcher.naming(&self.facts(id, owns_pid, &self.matchable()));
-        if !self.is_forked || naming != Naming::default() {
-            self.naming = naming;
+    /// As the settings treat it. A worker, which has its parent's listening sockets without being told so, is treated as
+    /// its parent unless more entries select it.
+    pub(super) fn treat(&mut self, id: ProcessId, matcher: &Matcher, owns_pid: bool) {
+        let treatment = matcher.treatment(&self.facts(id, owns_pid, &self.matchable()));
+        let is_worker = self.is_forked || matches!(self.selected, Some(Origin::Parent(_)));
+        if !is_worker || treatment.entries >= self.treatment.entries {
+            self.treatment = treatment;
         }
     }
 
@@ -194,6 +196,7 @@ impl Process {
         Service {
             name: self.name(),
             namespace: self
+                .treatment
                 .naming
                 .namespace
                 .clone()
@@ -210,7 +213,7 @@ impl Process {
 
     /// As the settings call it, else as it calls itself, else its executable's name, else its own short one.
     pub(super) fn name(&self) -> String {
-        if let Some(name) = self.naming.name.as_ref().or(self.look.declared.name.as_ref()) {
+        if let Some(name) = self.treatment.naming.name.as_ref().or(self.look.declared.name.as_ref()) {
             return name.clone();
         }
         let file = self.exe.as_deref().and_then(|exe| exe.rsplit('/').next());

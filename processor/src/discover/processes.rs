@@ -4,9 +4,11 @@ use super::{
     Wish,
     look::Look,
     process::{Activity, MAX_PORTS, Process, Sight, exe_path, is_container, joined, short_name},
+    rules::Treatment,
     selection::Matcher,
     standing::{Origin, Standing},
 };
+use crate::decorate::Telling;
 use crate::model::{KtimeNs, OwnSignals, ProcessChange, ProcessEvent, ProcessId, ProcessInfo, Service};
 use crate::protocol::IncompleteCounts;
 use foldhash::fast::RandomState;
@@ -166,6 +168,14 @@ impl Discovery {
         service
     }
 
+    /// How the settings of the entry that selected a process have it told; `None`: as everybody.
+    #[must_use]
+    pub fn telling(&self, id: ProcessId) -> Option<Arc<Telling>> {
+        // within a snapshot, what was decided before it holds: its listening ports may still have to come
+        let known = self.before.get(&id).or_else(|| self.processes.get(&id))?;
+        known.treatment.telling.clone()
+    }
+
     /// Whether the loader answers when it is asked to look into a process.
     pub const fn set_loader_examines(&mut self, examines: bool) {
         self.loader_examines = examines;
@@ -233,24 +243,28 @@ impl Discovery {
     /// A child that runs its selected parent's executable was forked and never executed another: it is a worker.
     fn select_workers(&mut self) {
         loop {
-            let selected: HashMap<u32, String> = self
+            let selected: HashMap<u32, (String, Treatment)> = self
                 .processes
                 .iter()
                 .filter(|(_, process)| process.is_selected())
-                .filter_map(|(id, process)| Some((id.tgid, process.exe.clone()?)))
+                .filter_map(|(id, process)| {
+                    Some((id.tgid, (process.exe.clone()?, process.treatment.clone())))
+                })
                 .collect();
-            let is_worker = |process: &Process| {
-                !process.is_selected()
-                    && !process.is_own
-                    && process.exe.is_some()
-                    && selected.get(&process.parent_tgid) == process.exe.as_ref()
-            };
-            let workers: Vec<&mut Process> =
-                self.processes.values_mut().filter(|process| is_worker(process)).collect();
-            if workers.is_empty() {
+            let candidates =
+                self.processes.values_mut().filter(|process| !process.is_selected() && !process.is_own);
+            let mut is_done = true;
+            for process in candidates {
+                let Some((exe, treatment)) = selected.get(&process.parent_tgid) else { continue };
+                if process.exe.as_ref() == Some(exe) {
+                    process.selected = Some(Origin::Parent(process.parent_tgid));
+                    process.treatment = treatment.clone();
+                    is_done = false;
+                }
+            }
+            if is_done {
                 break;
             }
-            workers.into_iter().for_each(|worker| worker.selected = Some(Origin::Parent(worker.parent_tgid)));
         }
     }
 
@@ -304,7 +318,7 @@ impl Discovery {
             process.exe = parent.exe;
             process.cmdline = parent.cmdline;
             process.is_in_container = parent.is_in_container;
-            process.naming = parent.naming;
+            process.treatment = parent.treatment;
             process.look = parent.look.of_child();
         }
     }
@@ -348,7 +362,7 @@ impl Discovery {
         if !is_worker && !is_known {
             process.judge(info.process, &self.matcher, owns_pid);
         }
-        process.rename(info.process, &self.matcher, owns_pid);
+        process.treat(info.process, &self.matcher, owns_pid);
         self.ask(info.process);
     }
 
@@ -364,13 +378,16 @@ impl Discovery {
         {
             process.listeners.push((cookie, port));
         }
-        if !process.is_selected() {
+        // who was selected before may meet another entry now, whose settings count
+        if !process.is_selected() || self.matcher.wants_port(port) {
+            let before = process.selected;
             process.judge(id, &self.matcher, owns_pid);
-            if process.is_selected() {
-                process.rename(id, &self.matcher, owns_pid);
-                process.service = None;
-                self.ask(id);
-            }
+            process.selected = process.selected.or(before);
+        }
+        if process.is_selected() {
+            process.treat(id, &self.matcher, owns_pid);
+            process.service = None;
+            self.ask(id);
         }
     }
 

@@ -2,8 +2,10 @@
 
 use super::selection::{Facts, SelectionError};
 use crate::config::{Criteria, Naming, Pattern, PortRange, Rules};
+use crate::decorate::Telling;
 use globset::GlobMatcher;
 use regex::Regex;
+use std::sync::Arc;
 
 /// A pattern, compiled.
 #[derive(Clone, Debug)]
@@ -19,6 +21,19 @@ pub(super) struct Rule {
     exe: Option<Compiled>,
     cmd_args: Option<Compiled>,
     language: Option<Compiled>,
+    /// How whom it selects is told, `None`: as everybody.
+    telling: Option<Arc<Telling>>,
+}
+
+/// What a process is called, and how it is told.
+#[derive(Clone, Debug, Default)]
+pub struct Treatment {
+    /// Its names, where the settings say so.
+    pub naming: Naming,
+    /// `None`: as everybody.
+    pub telling: Option<Arc<Telling>>,
+    /// How many entries select it, what stands beside them included.
+    pub entries: usize,
 }
 
 /// All entries, compiled.
@@ -60,6 +75,7 @@ impl Rule {
             exe: compiled(&criteria.exe)?,
             cmd_args: compiled(&criteria.cmd_args)?,
             language: compiled(&criteria.language)?,
+            telling: telling(criteria)?,
             criteria: criteria.clone(),
         })
     }
@@ -81,6 +97,28 @@ impl Rule {
     }
 }
 
+fn telling(criteria: &Criteria) -> Result<Option<Arc<Telling>>, SelectionError> {
+    let telling = Telling::new(&criteria.told);
+    let telling = telling.map_err(|error| SelectionError::new(&criteria.label(), error))?;
+    Ok((!telling.is_empty()).then(|| Arc::new(telling)))
+}
+
+/// Each name of `later`, else that of `earlier`.
+fn over(later: &Naming, earlier: &Naming) -> Naming {
+    let Naming { name, namespace } = later.clone();
+    Naming {
+        name: name.or_else(|| earlier.name.clone()),
+        namespace: namespace.or_else(|| earlier.namespace.clone()),
+    }
+}
+
+/// What one entry says after another.
+fn refined(earlier: Option<Arc<Telling>>, later: Option<&Arc<Telling>>) -> Option<Arc<Telling>> {
+    let Some(earlier) = earlier else { return later.map(Arc::clone) };
+    let both = earlier.refined_by(later.map(Arc::as_ref).unwrap_or(&Telling::default()));
+    (!both.is_empty()).then(|| Arc::new(both))
+}
+
 impl RuleSet {
     pub(super) fn new(rules: &Rules) -> Result<Self, SelectionError> {
         let all = |criteria: &[Criteria]| criteria.iter().map(Rule::new).collect::<Result<Vec<_>, _>>();
@@ -97,31 +135,41 @@ impl RuleSet {
         self.instrument.is_empty()
     }
 
-    /// The first entry that wants this process, and its place. A default exclusion yields to an entry that names it.
-    pub(super) fn wanting(&self, facts: &Facts<'_>) -> Option<(usize, &Criteria)> {
-        let is_left_out = self.default_exclude.iter().any(|rule| rule.matches(facts));
-        let matching = |rule: &Rule| rule.matches(facts) && (!is_left_out || rule.criteria.is_explicit());
-        let mut entries = self.instrument.iter().enumerate();
-        entries.find(|(_, rule)| matching(rule)).map(|(place, rule)| (place, &rule.criteria))
+    /// The entries that want this process, and their places. A default exclusion yields to an entry that names it.
+    pub(super) fn wanting(&self, facts: &Facts<'_>) -> impl Iterator<Item = (usize, &Rule)> {
+        let is_left_out = self.leaves_out(facts).is_some();
+        let matching =
+            move |rule: &Rule| rule.matches(facts) && (!is_left_out || rule.criteria.is_explicit());
+        self.instrument.iter().enumerate().filter(move |(_, rule)| matching(rule))
     }
 
-    /// Somebody said that it is never to be observed.
-    pub(super) fn excludes(&self, facts: &Facts<'_>) -> bool {
-        self.exclude.iter().any(|rule| rule.matches(facts))
+    /// Place of the entry that says that it is never to be observed.
+    pub(super) fn excludes(&self, facts: &Facts<'_>) -> Option<usize> {
+        self.exclude.iter().position(|rule| rule.matches(facts))
     }
 
-    /// A default leaves it out of what does not name it.
-    pub(super) fn leaves_out(&self, facts: &Facts<'_>) -> bool {
-        self.default_exclude.iter().any(|rule| rule.matches(facts))
+    /// Place of the default that leaves it out of what does not name it.
+    pub(super) fn leaves_out(&self, facts: &Facts<'_>) -> Option<usize> {
+        self.default_exclude.iter().position(|rule| rule.matches(facts))
     }
 
-    /// What a process is called that `criteria` want.
-    pub(super) fn naming(&self, criteria: Option<&Criteria>) -> Naming {
-        let own = criteria.map(|criteria| criteria.naming.clone()).unwrap_or_default();
-        Naming {
-            name: own.name.or_else(|| self.naming.name.clone()),
-            namespace: own.namespace.or_else(|| self.naming.namespace.clone()),
+    /// How a process is treated that all these select: of each setting, the last that says something counts, as in Beyla.
+    pub(super) fn treatment<'a>(&self, entries: impl Iterator<Item = &'a Rule>) -> Treatment {
+        let mut all = Treatment::default();
+        for Rule { criteria, telling, .. } in entries {
+            all.naming = over(&criteria.naming, &all.naming);
+            all.telling = refined(all.telling, telling.as_ref());
+            all.entries += 1;
         }
+        all.naming = over(&all.naming, &self.naming);
+        all
+    }
+
+    /// The same, where the settings beside the rules select it, too: they are the last entry, and have names alone.
+    pub(super) fn treatment_beside<'a>(&self, entries: impl Iterator<Item = &'a Rule>) -> Treatment {
+        let Treatment { naming, telling, entries } = self.treatment(entries);
+        let naming = over(&self.naming, &naming);
+        Treatment { naming, telling: refined(telling, None), entries: entries + 1 }
     }
 
     /// Pids of all entries.

@@ -2,16 +2,16 @@
 //! Entries of a configuration file stand beside them: see [`super::rules`].
 
 use super::{
-    rules::RuleSet,
+    rules::{RuleSet, Treatment},
     standing::{Matched, Miss},
 };
-use crate::config::{Naming, Selection};
+use crate::config::Selection;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use ratatosk_proto::v1::{PortRange, WantPorts};
 
 /// A pattern that is none.
 #[derive(Debug, thiserror::Error)]
-#[error("executable pattern {pattern:?}: {problem}")]
+#[error("{pattern:?}: {problem}")]
 pub struct SelectionError {
     pattern: String,
     problem: String,
@@ -80,10 +80,10 @@ impl Matcher {
     /// # Errors
     /// [`Miss`]: it is not selected.
     pub fn judge(&self, facts: &Facts<'_>) -> Result<Matched, Miss> {
-        if self.rules.excludes(facts) {
-            return Err(Miss::Excluded);
+        if let Some(place) = self.rules.excludes(facts) {
+            return Err(Miss::Excluded(place));
         }
-        self.matched(facts).or_else(|miss| match self.rules.wanting(facts) {
+        self.matched(facts).or_else(|miss| match self.rules.wanting(facts).last() {
             Some((entry, _)) => Ok(Matched { entry: Some(entry), ..Matched::default() }),
             None if self.selection.has_criteria() || self.rules.is_empty() => Err(miss),
             None => Err(Miss::Entry),
@@ -93,6 +93,7 @@ impl Matcher {
     /// Beside the rules: which criteria hold, or the first that does not.
     fn matched(&self, facts: &Facts<'_>) -> Result<Matched, Miss> {
         let Selection { open_ports, pids, executables, .. } = &self.selection;
+        let left_out = || self.rules.leaves_out(facts).filter(|_| !self.is_explicit());
         let is_open = |port: &u16| open_ports.iter().any(|range| range.contains(*port));
         let port = facts.ports.iter().copied().find(is_open);
         let executable = facts.exe.and_then(|exe| self.executables.matches(exe).first().copied());
@@ -105,8 +106,8 @@ impl Matcher {
             Err(Miss::Executable)
         } else if !open_ports.is_empty() && port.is_none() {
             Err(Miss::Port)
-        } else if !self.is_explicit() && self.rules.leaves_out(facts) {
-            Err(Miss::ExcludedByDefault)
+        } else if let Some(place) = left_out() {
+            Err(Miss::ExcludedByDefault(place))
         } else {
             Ok(Matched { port, executable, pid, entry: None })
         }
@@ -130,11 +131,15 @@ impl Matcher {
         !self.selection.open_ports.is_empty() || !self.selection.pids.is_empty() || self.names_executable
     }
 
-    /// What a process with these facts is called, where a setting says so.
+    /// How a process with these facts is called and told.
     #[must_use]
-    pub fn naming(&self, facts: &Facts<'_>) -> Naming {
-        let entry = if self.matched(facts).is_ok() { None } else { self.rules.wanting(facts) };
-        self.rules.naming(entry.map(|(_, criteria)| criteria))
+    pub fn treatment(&self, facts: &Facts<'_>) -> Treatment {
+        let entries = self.rules.wanting(facts).map(|(_, rule)| rule);
+        if self.matched(facts).is_ok() {
+            self.rules.treatment_beside(entries)
+        } else {
+            self.rules.treatment(entries)
+        }
     }
 
     /// This pid is named.

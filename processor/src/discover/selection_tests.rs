@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Criteria, Pattern, PortRange as Ports, Rules};
+use crate::config::{Criteria, Naming, Pattern, PortRange as Ports, Rules};
 
 fn exe(glob: &str) -> Criteria {
     Criteria { exe: Some(Pattern::Glob(glob.to_owned())), ..Criteria::default() }
@@ -22,19 +22,34 @@ fn facts<'a>(exe: &'a str, ports: &'a [u16]) -> Facts<'a> {
 }
 
 #[test]
-fn entries_are_alternatives_and_the_first_that_matches_names_the_process() {
+fn entries_are_alternatives_and_the_last_that_matches_and_has_a_name_names_the_process() {
     let both = Criteria { exe: exe("*/shop").exe, ..port(80) };
-    let rules =
-        Rules { instrument: vec![named("a", both), named("b", port(80)), exe("*/till")], ..Rules::default() };
-    let matcher = matcher(rules);
+    let instrument = vec![named("a", both), named("b", port(80)), exe("*/till"), exe("*/shop")];
+    let naming = Naming { name: None, namespace: Some("all".to_owned()) };
+    let matcher = matcher(Rules { instrument, naming, ..Rules::default() });
     for (facts, name) in [
-        (facts("/bin/shop", &[80]), Some(Some("a"))),
+        (facts("/bin/shop", &[80]), Some(Some("b"))),
         (facts("/bin/other", &[80]), Some(Some("b"))),
         (facts("/bin/till", &[]), Some(None)),
-        (facts("/bin/shop", &[81]), None),
+        (facts("/bin/shop", &[81]), Some(None)),
+        (facts("/bin/other", &[81]), None),
     ] {
         assert_eq!(matcher.selects(&facts), name.is_some(), "{facts:?}");
-        assert_eq!(matcher.naming(&facts).name.as_deref(), name.flatten(), "{facts:?}");
+        let naming = matcher.treatment(&facts).naming;
+        assert_eq!(naming.name.as_deref(), name.flatten(), "{facts:?}");
+        assert_eq!(naming.namespace.as_deref(), Some("all"), "{facts:?}");
+    }
+}
+
+#[test]
+fn what_is_set_beside_the_entries_is_the_last_of_them() {
+    let naming = Naming { name: Some("all".to_owned()), namespace: None };
+    let rules = Rules { instrument: vec![named("a", exe("*/shop"))], naming, ..Rules::default() };
+    let open_ports = vec![Ports { first: 80, last: 80 }];
+    let matcher = Matcher::new(Selection { open_ports, rules, ..Selection::default() }).expect("valid");
+    for (ports, name) in [([80], "all"), ([81], "a")] {
+        let treatment = matcher.treatment(&facts("/bin/shop", &ports));
+        assert_eq!(treatment.naming.name.as_deref(), Some(name));
     }
 }
 

@@ -9,7 +9,7 @@ pub struct Matched {
     pub executable: Option<usize>,
     /// Its pid.
     pub pid: Option<u32>,
-    /// Place of the entry of `discovery.instrument` that wants it, beside all these.
+    /// Place of the last entry of `discovery.instrument` that wants it, beside all these.
     pub entry: Option<usize>,
 }
 
@@ -26,10 +26,10 @@ pub enum Miss {
     Pid,
     /// No entry of `discovery.instrument` wants it.
     Entry,
-    /// An entry of `discovery.exclude_instrument` names it.
-    Excluded,
-    /// A default exclusion names it, and no setting does.
-    ExcludedByDefault,
+    /// The entry of `discovery.exclude_instrument` at this place names it.
+    Excluded(usize),
+    /// The default exclusion at this place names it, and no setting does.
+    ExcludedByDefault(usize),
 }
 
 /// Why a process is selected.
@@ -138,8 +138,8 @@ impl Miss {
             Self::Executable => "executable",
             Self::Pid => "pid",
             Self::Entry => "entry",
-            Self::Excluded => "excluded",
-            Self::ExcludedByDefault => "excluded_by_default",
+            Self::Excluded(_) => "excluded",
+            Self::ExcludedByDefault(_) => "excluded_by_default",
         }
     }
 }
@@ -157,8 +157,8 @@ mod tests {
             Miss::Executable,
             Miss::Pid,
             Miss::Entry,
-            Miss::Excluded,
-            Miss::ExcludedByDefault,
+            Miss::Excluded(0),
+            Miss::ExcludedByDefault(0),
         ];
         let all = origins
             .into_iter()

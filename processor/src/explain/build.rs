@@ -2,7 +2,7 @@
 
 use super::{Count, Loader, MAX_PAGE, Process, Question, Report, Selectors, Tier};
 use crate::{
-    config::Selection,
+    config::{Criteria, Selection},
     discover::{Denial, Discovery, Matched, Miss, Origin, Sight, Standing},
     health::Readiness,
 };
@@ -153,7 +153,7 @@ fn matches(matched: Matched, selection: &Selection, selectors: &Selectors) -> St
     let pattern = matched.executable.and_then(|place| Some((place, selection.executables.get(place)?)));
     let executable = pattern.map(|(place, pattern)| selectors.executable(place, pattern).to_string());
     let pid = matched.pid.map(|_| selectors.pids(selection).to_string());
-    let entry = matched.entry.map(|place| format!("entry {} of discovery.instrument", place + 1));
+    let entry = matched.entry.map(|place| entry(&selection.rules.instrument, place));
     let all: Vec<String> = [port, executable, pid, entry].into_iter().flatten().collect();
     all.join(" and ")
 }
@@ -173,9 +173,15 @@ fn missed(miss: Miss, sight: &Sight<'_>, selection: &Selection, selectors: &Sele
         }
         Miss::Pid => format!("is not one of {}", selectors.pids(selection)),
         Miss::Entry => "matches no entry of discovery.instrument".to_owned(),
-        Miss::Excluded => "an entry of discovery.exclude_instrument names it".to_owned(),
-        Miss::ExcludedByDefault => {
-            "discovery.default_exclude_instrument names it, and no setting names it explicitly".to_owned()
+        Miss::Excluded(place) => format!("{} excludes it", entry(&selection.rules.exclude, place)),
+        Miss::ExcludedByDefault(place) => {
+            let entry = entry(&selection.rules.default_exclude, place);
+            format!("{entry} excludes it, and no setting names it explicitly")
         }
     }
+}
+
+/// Where the entry stands that did it.
+fn entry(list: &[Criteria], place: usize) -> String {
+    list.get(place).map(Criteria::label).unwrap_or_default()
 }

@@ -58,9 +58,9 @@ pub struct Tier {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Setting {
-    /// As it was set.
+    /// As it was set, or where it stands.
     pub name: String,
-    /// As it was understood.
+    /// As it was understood; empty for an entry of a list.
     pub value: String,
 }
 

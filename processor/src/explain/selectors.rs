@@ -1,10 +1,12 @@
 //! What the settings that select are called, so that a reason names what a user wrote.
 
 use super::Setting;
-use crate::config::Selection;
+use crate::config::{Criteria, Selection};
 
 /// Characters of a value that are shown.
 const MAX_VALUE_CHARS: usize = 200;
+/// Entries of `discovery.instrument` that are shown: who has more looks into the file.
+const MAX_ENTRIES: usize = 16;
 
 /// Names of the settings behind a [`Selection`].
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -27,19 +29,10 @@ impl Default for Selectors {
 }
 
 impl Selectors {
-    /// As they were set: `is_set` tells whether a variable has a value.
+    /// As they were set; `executables` in the order of [`Selection::executables`].
     #[must_use]
-    pub fn from_environment(is_set: impl Fn(&str) -> bool) -> Self {
-        let spelled = |name: &str| {
-            let spellings = ["OTEL_EBPF_", "BEYLA_"].map(|prefix| format!("{prefix}{name}"));
-            spellings.into_iter().find(|variable| is_set(variable))
-        };
-        let default = Self::default();
-        Self {
-            open_ports: spelled("OPEN_PORT").unwrap_or(default.open_ports),
-            executables: ["AUTO_TARGET_EXE", "EXECUTABLE_PATH"].into_iter().filter_map(spelled).collect(),
-            pids: spelled("TARGET_PID").unwrap_or(default.pids),
-        }
+    pub const fn new(open_ports: String, executables: Vec<String>, pids: String) -> Self {
+        Self { open_ports, executables, pids }
     }
 
     /// Every setting that selects, with its value.
@@ -49,7 +42,8 @@ impl Selectors {
         let ports = (!selection.open_ports.is_empty()).then(|| self.ports(selection));
         let pids = (!selection.pids.is_empty()).then(|| self.pids(selection));
         let executables = patterns.map(|(place, pattern)| self.executable(place, pattern));
-        ports.into_iter().chain(executables).chain(pids).collect()
+        let entries = selection.rules.instrument.iter().take(MAX_ENTRIES).map(entry);
+        ports.into_iter().chain(executables).chain(pids).chain(entries).collect()
     }
 
     /// The ports.
@@ -72,8 +66,17 @@ impl Selectors {
 
 impl std::fmt::Display for Setting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}={}", self.name, self.value)
+        match self.value.as_str() {
+            "" => f.write_str(&self.name),
+            value => write!(f, "{}={value}", self.name),
+        }
     }
+}
+
+/// An entry of a list is a name without a value: its criteria stand in the file.
+fn entry(criteria: &Criteria) -> Setting {
+    let name = criteria.label().chars().take(MAX_VALUE_CHARS).collect();
+    Setting { name, value: String::new() }
 }
 
 fn setting(name: &str, value: &str) -> Setting {

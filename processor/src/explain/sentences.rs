@@ -81,6 +81,17 @@ fn select(process: &Process, reason: &str) -> String {
     let restart = "and restart the processor";
     match (reason, process.ports.first(), &process.exe) {
         ("excluded", ..) => format!("To observe it, take the entry out of the configuration {restart}."),
+        ("entry", Some(port), _) => {
+            format!("To observe it, add an entry with open_ports: {port} to discovery.instrument {restart}.")
+        }
+        ("entry", None, Some(exe)) => {
+            format!("To observe it, add an entry with exe_path: {exe} to discovery.instrument {restart}.")
+        }
+        ("excluded_by_default", _, Some(exe)) => {
+            format!(
+                "To observe it, let an entry of discovery.instrument name it, as by exe_path: {exe}, {restart}."
+            )
+        }
         ("port" | "no_selector", Some(port), _) => {
             format!("To observe it, add {port} to BEYLA_OPEN_PORT {restart}.")
         }

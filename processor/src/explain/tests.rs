@@ -67,7 +67,7 @@ fn report(discovery: &Discovery, pid: Option<u32>, offset: usize, limit: usize) 
         discovery,
         hello: Some(&hello()),
         readiness: &Readiness::Ready { tier: "inet".into() },
-        selectors: &Selectors::from_environment(|name| name == "OTEL_EBPF_OPEN_PORT"),
+        selectors: &Selectors::new("OTEL_EBPF_OPEN_PORT".into(), vec![], "BEYLA_TARGET_PID".into()),
     };
     build(context, &Question::new(pid, offset, limit).0)
 }

@@ -11,14 +11,14 @@ use crate::{
     model::{SAMPLED, TraceId},
     setting::{InvalidSetting, scalar},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 const NAMES: &str = "always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, \
 parentbased_traceidratio";
 const RATIOS: &str = "a number from 0 to 1, the part of traces that is kept";
 
 /// `otel_traces_export.sampler`. Variables: `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SamplerSettings {
     /// One of OpenTelemetry's samplers. Default, if empty: `parentbased_always_on`.

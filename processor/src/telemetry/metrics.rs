@@ -137,7 +137,7 @@ const SPANS_DROPPED: Metric = counter(
 const SPANS_LEFT_OUT: Metric = counter(
     "ratatosk_spans_left_out_total",
     &["signal", "reason"],
-    "Spans that settings leave out of a signal: by routes.ignored_patterns, filter or the sampler.",
+    "Spans that settings leave out of a signal: by routes.ignored_patterns, exports, features, filter or the sampler.",
 );
 const ROUTES_FOLDED: Metric = counter(
     "ratatosk_routes_folded_total",
@@ -366,6 +366,9 @@ impl Telemetry {
             (["metrics", "ignored"], counts.ignored_metrics),
             (["traces", "filtered"], counts.filtered_traces),
             (["metrics", "filtered"], counts.filtered_metrics),
+            (["traces", "exports"], counts.unexported_traces),
+            (["metrics", "exports"], counts.unexported_metrics),
+            (["metrics", "features"], counts.featureless_metrics),
             (["traces", "not_sampled"], counts.not_sampled),
         ] {
             self.add_some(&SPANS_LEFT_OUT, values, n);

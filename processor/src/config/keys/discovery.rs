@@ -1,6 +1,6 @@
 //! What to observe.
 
-use super::Kind::{Any, Bool, Duration, Entries, List, ListOf, Map, Ports, Text};
+use super::Kind::{Bool, Duration, Entries, List, ListOf, Map, Ports, Text};
 use super::{Key, PORT, key};
 
 /// Criteria of one entry, the older regular-expression form included.
@@ -28,13 +28,13 @@ pub(super) const CRITERIA: &[Key] = &[
     key("k8s_container_name", "", Text, "", "the container's name in its pod matches"),
     key("k8s_pod_labels", "", Map, "", "the pod's labels match"),
     key("k8s_pod_annotations", "", Map, "", "the pod's annotations match"),
-    key("exports", "", ListOf(&["metrics", "traces", "logs"]), "", "tells only these signals"),
-    key("sampler.name", "", Text, "", "samples this service otherwise"),
+    key("exports", "", ListOf(&["metrics", "traces", "logs"]), "", "tells only these signals of the service; an empty list: none"),
+    key("sampler.name", "", super::exporters::SAMPLERS, "", "samples the service by this, and not by otel_traces_export.sampler"),
     key("sampler.arg", "", Text, "", "is the sampler's argument"),
-    key("routes.incoming", "", List, "", "are routes of requests to this service"),
-    key("routes.outgoing", "", List, "", "are routes of requests by this service"),
+    key("routes.incoming", "", List, "", "are routes of requests to the service, after routes.patterns"),
+    key("routes.outgoing", "", List, "", "are routes of requests by the service, after routes.patterns"),
     key("metrics.features", "", super::top::METRIC_FEATURES, "",
-        "says which families of metrics are told of this service"),
+        "says which families of metrics are told of the service, instead of metrics.features"),
 ];
 
 #[rustfmt::skip]
@@ -62,7 +62,6 @@ pub(super) const KEYS: &[Key] = &[
         "watches Go by its sockets alone, as is done here"),
     key("discovery.bpf_pid_filter_off", "BPF_PID_FILTER_OFF", Bool, "false",
         "lets the kernel watch every process"),
-    key("discovery.system_wide", "SYSTEM_WIDE", Bool, "false", "observes everything"),
     key("discovery.exclude_otel_instrumented_services", "EXCLUDE_OTEL_INSTRUMENTED_SERVICES", Bool, "true",
         "does not tell a service again that exports OTLP itself"),
     key("discovery.exclude_otel_instrumented_services_span_metrics", "EXCLUDE_OTEL_INSTRUMENTED_SERVICES_SPAN_METRICS", Bool, "false",
@@ -77,5 +76,4 @@ pub(super) const KEYS: &[Key] = &[
         "are languages whose routes are not read"),
     key("discovery.route_harvester_advanced.java_harvest_delay", "JAVA_ROUTE_HARVEST_DELAY", Duration, "5s",
         "waits before a Java program is read"),
-    key("discovery.instrument_advanced", "", Any, "", "is reserved by OBI"),
 ];

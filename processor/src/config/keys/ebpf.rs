@@ -7,6 +7,8 @@ use super::{COUNT, Key, key};
 const HTTP_BUFFER: super::Kind = Integer(0, 262_144);
 const BUFFER: super::Kind = Integer(0, 65_536);
 
+const ACTIONS: super::Kind = OneOf(&["include", "exclude", "obfuscate"]);
+
 #[rustfmt::skip]
 const LOG_SERVICE: &[Key] = &[key("service", "", Any, "", "selects processes whose log lines get trace ids")];
 
@@ -31,7 +33,7 @@ pub(super) const KEYS: &[Key] = &[
         "writes traceparent into requests: headers, tcp, all"),
     key("ebpf.enable_context_propagation", "BPF_ENABLE_CONTEXT_PROPAGATION", Bool, "false",
         "is the older form of context_propagation"),
-    key("ebpf.override_bpfloop_enabled", "OVERRIDE_BPF_LOOP_ENABLED OVERRIDE_BPFLOOP_ENABLED", Bool, "false",
+    key("ebpf.override_bpfloop_enabled", "OVERRIDE_BPF_LOOP_ENABLED", Bool, "false",
         "takes the kernel to have bpf_loop"),
     key("ebpf.traffic_control_backend", "BPF_TC_BACKEND", OneOf(&["auto", "tc", "tcx"]), "auto",
         "says how probes of traffic are attached"),
@@ -119,9 +121,11 @@ pub(super) const KEYS: &[Key] = &[
         "are hosts that speak like OpenAI"),
     key("ebpf.payload_extraction.http.enrichment.enabled", "HTTP_ENRICHMENT_ENABLED", Bool, "false",
         "tells headers and bodies"),
-    key("ebpf.payload_extraction.http.enrichment.policy", "", Any, "",
-        "says what of headers and bodies is told unless a rule says so"),
-    key("ebpf.payload_extraction.http.enrichment.policy_obfuscation", "HTTP_ENRICHMENT_OBFUSCATION_STRING", Text, "***",
+    key("ebpf.payload_extraction.http.enrichment.policy.default_action.headers", "", ACTIONS, "exclude",
+        "says what is done with headers unless a rule says so"),
+    key("ebpf.payload_extraction.http.enrichment.policy.default_action.body", "", ACTIONS, "exclude",
+        "says what is done with bodies unless a rule says so"),
+    key("ebpf.payload_extraction.http.enrichment.policy.obfuscation_string", "HTTP_ENRICHMENT_OBFUSCATION_STRING", Text, "***",
         "stands for what is hidden"),
     key("ebpf.payload_extraction.http.enrichment.rules", "", Any, "",
         "says which headers and bodies are told"),
@@ -130,8 +134,8 @@ pub(super) const KEYS: &[Key] = &[
     key("ebpf.log_enricher.field_names.trace_id", "", Text, "trace_id", "is the field of the trace id"),
     key("ebpf.log_enricher.field_names.span_id", "", Text, "span_id", "is the field of the span id"),
     key("ebpf.log_enricher.plain_text.enabled", "", Bool, "true", "writes into lines that are no JSON"),
-    key("ebpf.log_enricher.plain_text.placement", "", Text, "suffix", "says where in the line"),
-    key("ebpf.log_enricher.plain_text.multiline", "", Text, "first_line", "says in which line"),
+    key("ebpf.log_enricher.plain_text.placement", "", OneOf(&["prefix", "suffix"]), "suffix", "says where in the line"),
+    key("ebpf.log_enricher.plain_text.multiline", "", OneOf(&["first_line", "last_line", "each_line"]), "first_line", "says in which line"),
     key("ebpf.log_enricher.cache_ttl", "BPF_LOG_ENRICHER_CACHE_TTL", Duration, "30m",
         "is how long an open log is remembered"),
     key("ebpf.log_enricher.cache_size", "BPF_LOG_ENRICHER_CACHE_SIZE", COUNT, "128",

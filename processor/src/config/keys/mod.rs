@@ -184,6 +184,14 @@ pub fn is_criterion_not_yet(key: &Key) -> bool {
         && status::CRITERIA_NOT_YET.iter().any(|known| key.path.starts_with(known))
 }
 
+/// Those words of a value of `key` that have no effect yet, joined.
+pub(super) fn words_not_yet<'a>(key: &Key, words: impl Iterator<Item = &'a str>) -> Option<String> {
+    status::words_not_yet(key, words)
+}
+
+/// What such a word would do.
+pub(super) const WORD_EFFECT: &str = "tells this family of metrics";
+
 /// Integers with no bound of their own.
 const ANY: Kind = Kind::Integer(i64::MIN, i64::MAX);
 /// Counts and sizes.

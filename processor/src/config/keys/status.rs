@@ -47,6 +47,7 @@ pub(super) const SUPPORTED: &[&str] = &[
     "print_traces",
     "prometheus_export.port",
     "prometheus_export.path",
+    "metrics.features",
     // how it leaves by OTLP
     "variable.OTEL_EXPORTER_OTLP_ENDPOINT",
     "variable.OTEL_EXPORTER_OTLP_PROTOCOL",
@@ -118,8 +119,16 @@ pub(super) const SUPPORTED: &[&str] = &[
 
 /// Beginnings of the keys of an entry of `discovery` that have no effect yet. An entry that asks for `k8s_*`,
 /// `container_name` or an unknown language matches nothing.
-pub(super) const CRITERIA_NOT_YET: &[&str] =
-    &["container_name", "k8s_", "exports", "sampler.", "routes.", "metrics."];
+pub(super) const CRITERIA_NOT_YET: &[&str] = &["container_name", "k8s_"];
+
+/// Words of `metrics.features` that have an effect.
+const FEATURES: &[&str] = &["application", "all", "*"];
+
+/// Those words of a value that are known and have no effect yet, joined; `None`: there are none.
+pub(super) fn words_not_yet<'a>(key: &Key, words: impl Iterator<Item = &'a str>) -> Option<String> {
+    let words: Vec<&str> = words.map(str::trim).filter(|word| !FEATURES.contains(word)).collect();
+    (key.path == "metrics.features" && !words.is_empty()).then(|| words.join(", "))
+}
 
 pub(super) fn of(key: &Key) -> Status {
     if SUPPORTED.contains(&key.place().as_str()) { Status::Supported } else { Status::NotYet }

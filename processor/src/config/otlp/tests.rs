@@ -134,3 +134,47 @@ fn insecure_skip_verify_and_shutdown_timeout_are_beylas() {
     assert!(traces(&set).tls.insecure_skip_verify);
     assert_eq!(loaded(&set).unwrap().shutdown_timeout, Duration::from_secs(3));
 }
+
+/// What is said about ports and protocols.
+fn odd(set: &[(&str, &str)]) -> Vec<String> {
+    let said = loaded(set).unwrap().warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
+    said.into_iter().filter(|warning| warning.contains("has port")).collect()
+}
+
+#[test]
+fn a_port_that_does_not_fit_the_protocol_is_warned_about_once() {
+    const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
+    for (endpoint, protocol, said) in [
+        ("http://c:4318", "grpc", Some("has port 4318, where collectors speak http/protobuf")),
+        ("http://c:14317", "http/protobuf", Some("has port 14317, where collectors speak grpc")),
+        ("https://c:443", "", None),
+        ("https://c:443", "grpc", Some("has port 443")),
+        ("https://c", "grpc", None),
+        ("http://c:5555", "", Some("has port 5555, which tells no protocol: http/protobuf is spoken")),
+        ("http://[::1]:5555", "", Some("has port 5555, which tells no protocol")),
+        ("http://c:5555", "grpc", None),
+        ("http://c:4317", "", None),
+        ("http://c:4318", "", None),
+        ("http://c:4317", "grpc", None),
+        ("unix:///run/c:1", "", None),
+    ] {
+        let odd = odd(&[(ENDPOINT, endpoint), (PROTOCOL, protocol)]);
+        assert_eq!(odd.len(), usize::from(said.is_some()), "{endpoint} {protocol}: {odd:?}");
+        let starts = said.is_none_or(|said| odd[0].starts_with(&format!("{ENDPOINT} {said}")));
+        assert!(starts, "{endpoint} {protocol}: {odd:?}");
+    }
+}
+
+#[test]
+fn each_signal_with_an_endpoint_of_its_own_is_warned_about_by_its_name() {
+    let own = odd(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317"),
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://d:4318"),
+        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc"),
+    ]);
+    assert_eq!(own.len(), 1, "{own:?}");
+    assert!(own[0].starts_with("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT has port 4318"), "{own:?}");
+    let off = [("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:5555"), ("OTEL_TRACES_EXPORTER", "none")];
+    assert_eq!(odd(&off), [""; 0]);
+}

@@ -12,8 +12,9 @@ mod tests;
 mod trie;
 mod words;
 
+use super::ServiceRouteSettings;
 use crate::{
-    model::{KtimeNs, Service, Signals},
+    model::{KtimeNs, Service, Signals, SpanKind},
     setting::InvalidSetting,
 };
 use hashbrown::HashMap;
@@ -46,7 +47,7 @@ pub struct RouteSettings {
     pub ignore_mode: IgnoreMode,
     /// One character that stands for a segment that was recognised as an id. Default: `*`.
     pub wildcard_char: String,
-    /// Different segments after one, in the mode `low-cardinality`: 1 to 1000. Default: 10.
+    /// Different segments after one, in the mode `low-cardinality`: 1 to 1000; 0: as many as there are. Default: 10.
     pub max_path_segment_cardinality: usize,
 }
 
@@ -109,6 +110,47 @@ pub struct Routes {
     folded: u64,
 }
 
+/// Routes of one service alone.
+#[derive(Debug)]
+pub struct ServiceRoutes {
+    incoming: Patterns,
+    outgoing: Patterns,
+}
+
+impl ServiceRoutes {
+    /// Routes by the settings of an entry.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`] names the key.
+    pub fn new(settings: &ServiceRouteSettings) -> Result<Self, InvalidSetting> {
+        check_patterns("routes.incoming", &settings.incoming)?;
+        check_patterns("routes.outgoing", &settings.outgoing)?;
+        Ok(Self { incoming: Patterns::new(&settings.incoming), outgoing: Patterns::new(&settings.outgoing) })
+    }
+
+    fn find(&self, kind: SpanKind, path: &str) -> Option<&Arc<str>> {
+        match kind {
+            SpanKind::Server => self.incoming.find(path),
+            SpanKind::Client => self.outgoing.find(path),
+        }
+    }
+}
+
+/// A request whose route is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Who answered it, or was answered.
+    pub service: &'a Service,
+    /// Which of both.
+    pub kind: SpanKind,
+    /// Its path.
+    pub path: &'a str,
+    /// What it was answered with, 0 if that is not known.
+    pub status: u16,
+    /// When.
+    pub now: KtimeNs,
+}
+
 impl Routes {
     /// Routes by the settings.
     ///
@@ -122,9 +164,9 @@ impl Routes {
             return Err(InvalidSetting::new("routes.wildcard_char", wildcard, "one character, no slash"));
         }
         let max_children = settings.max_path_segment_cardinality;
-        if !(1..=MAX_CARDINALITY).contains(&max_children) {
+        if max_children > MAX_CARDINALITY {
             let key = "routes.max_path_segment_cardinality";
-            return Err(InvalidSetting::new(key, max_children.to_string(), "a number from 1 to 1000"));
+            return Err(InvalidSetting::new(key, max_children.to_string(), "a number from 0 to 1000"));
         }
         Ok(Self {
             patterns: Patterns::new(&settings.patterns),
@@ -152,25 +194,27 @@ impl Routes {
         }
     }
 
-    /// The route of `path`, which `service` answered, or was answered, with `status` at `now`.
+    /// The route of a request; `own` are those of its service alone, which come after those of all.
     #[must_use]
-    pub fn route(&mut self, service: &Service, path: &str, status: u16, now: KtimeNs) -> Option<Arc<str>> {
+    pub fn route(&mut self, asked: Asked<'_>, own: Option<&ServiceRoutes>) -> Option<Arc<str>> {
+        let Asked { service, kind, path, status, now } = asked;
         if path.is_empty() {
             // CONNECT has none
             return None;
         }
-        if let Some(pattern) = self.patterns.find(path) {
+        let written = self.patterns.find(path).or_else(|| own?.find(kind, path));
+        if let Some(pattern) = written {
             return Some(Arc::clone(pattern));
         }
         match self.unmatched {
             Unmatched::Unset => return None,
             Unmatched::Path => return Some(path.into()),
             Unmatched::Wildcard => return Some(Arc::clone(&self.everything)),
-            Unmatched::Heuristic => self.guess(path),
-            Unmatched::LowCardinality => {
+            Unmatched::LowCardinality if self.max_children > 0 => {
                 self.guess(path);
                 self.thin_out(service);
             }
+            Unmatched::Heuristic | Unmatched::LowCardinality => self.guess(path),
         }
         let known = self.known.admit(service, &self.text, matches!(status, 404 | 405), now);
         self.folded += u64::from(known.is_none());

@@ -16,8 +16,12 @@ fn routes(json: &str) -> Routes {
     Routes::new(&serde_json::from_str(json).expect(json)).expect(json)
 }
 
+fn asked<'a>(service: &'a Service, path: &'a str, status: u16) -> Asked<'a> {
+    Asked { service, kind: SpanKind::Server, path, status, now: KtimeNs(1) }
+}
+
 fn route(routes: &mut Routes, path: &str) -> Option<String> {
-    routes.route(&service("shop"), path, 200, KtimeNs(1)).map(|route| route.to_string())
+    routes.route(asked(&service("shop"), path, 200), None).map(|route| route.to_string())
 }
 
 /// Paths as public APIs, frameworks and scanners have them. A path alone is its own route.
@@ -38,6 +42,27 @@ fn paths_as_they_are_seen_have_the_routes_that_people_would_give_them() {
     }
     assert!(wrong.is_empty(), "{} of {n}:\n{}", wrong.len(), wrong.join("\n"));
     assert!(n >= 200, "{n} paths");
+}
+
+#[test]
+fn routes_of_a_service_alone_come_after_those_of_all_and_know_which_side_it_is() {
+    let mut routes = routes(r#"{"unmatched": "wildcard", "patterns": ["/users/:id"]}"#);
+    let own = ServiceRoutes::new(&ServiceRouteSettings {
+        incoming: vec!["/users/{name}".to_owned(), "/cart/{id}".to_owned()],
+        outgoing: vec!["/*".to_owned()],
+    })
+    .expect("valid");
+    let shop = service("shop");
+    for (kind, path, expected) in [
+        (SpanKind::Server, "/users/42", "/users/:id"),
+        (SpanKind::Server, "/cart/42", "/cart/{id}"),
+        (SpanKind::Server, "/else", "/**"),
+        (SpanKind::Client, "/users/42", "/users/:id"),
+        (SpanKind::Client, "/cart/42", "/*"),
+    ] {
+        let told = routes.route(Asked { kind, ..asked(&shop, path, 200) }, Some(&own));
+        assert_eq!(told.as_deref(), Some(expected), "{kind:?} {path}");
+    }
 }
 
 #[test]
@@ -77,12 +102,20 @@ fn the_wildcard_may_be_another_character() {
 }
 
 #[test]
+fn low_cardinality_without_a_bound_only_guesses() {
+    let mut routes = routes(r#"{"unmatched": "low-cardinality", "max_path_segment_cardinality": 0}"#);
+    let paths = ["/anna", "/bob", "/carol", "/orders/42"];
+    let told: Vec<_> = paths.iter().filter_map(|path| route(&mut routes, path)).collect();
+    assert_eq!(told, ["/anna", "/bob", "/carol", "/orders/*"]);
+}
+
+#[test]
 fn low_cardinality_folds_segments_with_too_many_siblings_per_service() {
     let mut routes = routes(r#"{"unmatched": "low-cardinality", "max_path_segment_cardinality": 3}"#);
     let names = ["/by/anna", "/by/bob", "/by/clara", "/by/dora", "/by/anna"];
     let told: Vec<_> = names.iter().filter_map(|path| route(&mut routes, path)).collect();
     assert_eq!(told, ["/by/anna", "/by/bob", "/by/clara", "/by/*", "/by/*"]);
-    let other = routes.route(&service("other"), "/by/anna", 200, KtimeNs(1));
+    let other = routes.route(asked(&service("other"), "/by/anna", 200), None);
     assert_eq!(other.as_deref(), Some("/by/anna"));
 }
 
@@ -93,7 +126,7 @@ fn a_scan_makes_a_hundred_routes_and_the_rest_is_counted() {
         (0..3).map(|at| ["na", "to", "ri", "le", "se", "mo"][n / 6_usize.pow(at) % 6]).collect()
     };
     let told: HashSet<_> = (0..216)
-        .filter_map(|n| routes.route(&service("shop"), &format!("/{}", word(n)), 404, KtimeNs(1)))
+        .filter_map(|n| routes.route(asked(&service("shop"), &format!("/{}", word(n)), 404), None))
         .collect();
     assert_eq!((told.len(), routes.take_folded()), (known::MAX_MISSING + 1, 116));
     assert!(told.contains(EVERYTHING));
@@ -106,8 +139,7 @@ fn settings_that_are_not_understood_are_refused_by_name() {
         (r#"{"wildcard_char": ""}"#, "routes.wildcard_char"),
         (r#"{"wildcard_char": "**"}"#, "routes.wildcard_char"),
         (r#"{"wildcard_char": "/"}"#, "routes.wildcard_char"),
-        (r#"{"max_path_segment_cardinality": 0}"#, "routes.max_path_segment_cardinality"),
-        (r#"{"max_path_segment_cardinality": 1001}"#, "1 to 1000"),
+        (r#"{"max_path_segment_cardinality": 1001}"#, "0 to 1000"),
         (r#"{"patterns": ["/a", ""]}"#, "routes.patterns[1]"),
         (r#"{"ignored_patterns": [" /a"]}"#, "routes.ignored_patterns[0]"),
     ] {

@@ -111,12 +111,19 @@ fn peer(span: &Span) -> [KeyValue; 3] {
     let http = &span.http;
     let (peer, third) = match span.kind {
         SpanKind::Server => (span.peer, text("client.address", &span.peer.ip().to_string())),
-        SpanKind::Client => {
-            let url = format!("http://{}:{}{}", http.server_address, http.server_port, http.path);
-            (span.host, text("url.full", &url))
-        }
+        SpanKind::Client => (span.host, text("url.full", &url(http))),
     };
     [text("network.peer.address", &peer.ip().to_string()), number("network.peer.port", peer.port()), third]
+}
+
+/// The whole URL of a client's request; its query is redacted already, and told here whether or not `url.query` is, as
+/// in OBI.
+fn url(http: &Http) -> String {
+    let Http { server_address: address, server_port: port, path, query, .. } = http;
+    let is_bare_v6 = address.contains(':') && !address.starts_with('[');
+    let (open, close) = if is_bare_v6 { ("[", "]") } else { ("", "") };
+    let mark = if query.is_empty() { "" } else { "?" };
+    format!("http://{open}{address}{close}:{port}{path}{mark}{query}")
 }
 
 #[cfg(test)]

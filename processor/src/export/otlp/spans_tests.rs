@@ -81,6 +81,21 @@ fn each_service_instance_is_one_resource() {
 }
 
 #[test]
+fn the_whole_url_of_a_client_has_the_redacted_query_and_an_address_that_can_be_read() {
+    let Span { http, .. } = client_span();
+    for (address, query, expected) in [
+        ("shop", "", "http://shop:81/a"),
+        ("shop", "page=2&token=REDACTED", "http://shop:81/a?page=2&token=REDACTED"),
+        ("::1", "q", "http://[::1]:81/a?q"),
+        ("[::1]", "", "http://[::1]:81/a"),
+    ] {
+        let (server_address, path) = (address.into(), "/a".into());
+        let http = Http { server_address, server_port: 81, path, query: query.into(), ..http.clone() };
+        assert_eq!(url(&http), expected);
+    }
+}
+
+#[test]
 fn a_resource_says_who_and_where() {
     let resource = machine().resource(&client_span().service);
     let version = env!("CARGO_PKG_VERSION");

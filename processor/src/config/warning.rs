@@ -31,6 +31,11 @@ pub enum Warning {
         /// The one that does not.
         ignored: String,
     },
+    /// `attributes.select` names what nothing tells yet.
+    NoSuchAttribute {
+        /// A metric, or an attribute, as it was written.
+        name: String,
+    },
     /// No process can match.
     NothingSelected,
     /// Nobody would see a span.
@@ -56,6 +61,10 @@ impl fmt::Display for Warning {
             Self::Overridden { used, ignored } => {
                 write!(f, "{used} and {ignored} are both set and differ: {used} counts")
             }
+            Self::NoSuchAttribute { name } => write!(
+                f,
+                "attributes.select: {name} matches no metric or attribute that ratatosk tells yet, it has no effect"
+            ),
             Self::NothingSelected => f.write_str(
                 "nothing is selected: set BEYLA_OPEN_PORT, BEYLA_AUTO_TARGET_EXE or BEYLA_TARGET_PID, \
                  or discovery.instrument in a file",

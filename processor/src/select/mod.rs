@@ -28,7 +28,7 @@ pub struct InclusionLists {
 }
 
 /// The attributes that are told, by section.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AttributeSelection {
     on: BTreeMap<&'static str, BTreeSet<&'static str>>,
     unmatched: Vec<String>,

@@ -2,7 +2,7 @@
 
 use super::NAME;
 use super::delivery::{Delivered, Delivery, Stop};
-use super::points::{self, Id, Row};
+use super::points::{self, Common, Id, Row};
 use super::resource::Machine;
 use crate::config::otlp::{Metrics as Settings, Temporality};
 use crate::export::series::{Series, Store};
@@ -16,9 +16,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 /// Series of one request, of three points each: about half a megabyte, where collectors take four.
 const SERIES_PER_REQUEST: usize = 500;
-
-/// Points that a series has.
-const POINTS_PER_SERIES: u64 = 3;
 
 /// Tells the table.
 pub(super) struct Metrics {
@@ -66,11 +63,9 @@ impl Metrics {
         }
         let mut totals = totals.chunks(SERIES_PER_REQUEST);
         for rows in rows.chunks(SERIES_PER_REQUEST) {
-            let request = points::request(rows, now, self.temporality(), &self.machine);
-            let payload = self.delivery.payload(&request);
-            drop(request);
+            let payload = self.delivery.payload(&points::request(rows, &self.common(now)));
             let delivered = self.delivery.deliver(&payload).await;
-            self.count(rows.len(), delivered);
+            self.count(rows.iter().map(Row::points).sum(), delivered);
             // What may have been taken must not be told again; what was not is part of the next point.
             let is_told = !matches!(delivered, Delivered::Failed { .. });
             if let Some(totals) = totals.next().filter(|_| is_told) {
@@ -79,15 +74,15 @@ impl Metrics {
         }
     }
 
-    fn temporality(&self) -> AggregationTemporality {
-        match self.settings.temporality {
+    fn common(&self, now: UnixNanos) -> Common<'_> {
+        let temporality = match self.settings.temporality {
             Temporality::Cumulative => AggregationTemporality::Cumulative,
             Temporality::Delta => AggregationTemporality::Delta,
-        }
+        };
+        Common { now, temporality, exponential: self.settings.exponential, machine: &self.machine }
     }
 
-    fn count(&self, series: usize, delivered: Delivered) {
-        let points = u64::try_from(series).unwrap_or(u64::MAX).saturating_mul(POINTS_PER_SERIES);
+    fn count(&self, points: u64, delivered: Delivered) {
         let (dropped, reason) = match delivered {
             Delivered::Accepted { rejected } => (rejected.min(points), "partial_success"),
             Delivered::Failed { reason } => (points, reason),

@@ -393,3 +393,59 @@ fn a_service_that_is_described_anew_is_one_target() {
     let info = named(&samples, "target_info");
     assert_eq!((info.len(), info[0].labels["telemetry_sdk_language"].as_str()), (1, "c"));
 }
+
+/// A port that was free a moment ago, and the exporters of a whole configuration on it.
+fn started_with(settings: &str) -> (u16, Vec<BoxedExporter>) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), settings).unwrap();
+    loop {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let env = [("BEYLA_PROMETHEUS_PORT".to_owned(), port.to_string())];
+        let config = crate::config::Config::load_with(Some(file.path()), env.into_iter()).unwrap();
+        if let Ok(exporters) = crate::export::all(&config, &Telemetry::new()) {
+            return (port, exporters);
+        }
+    }
+}
+
+#[test]
+fn what_a_file_selects_reaches_the_endpoint() {
+    let select = "attributes:\n  select:\n    http_server_*:\n      include: [url.path, service_name]\n";
+    let (port, mut exporters) = started_with(select);
+    let mut other = server_span();
+    other.http.path = "/b".into();
+    other.http.status = 500;
+    let mut again = other.clone();
+    again.http.status = 503;
+    exporters.iter_mut().for_each(|exporter| exporter.export(&[server_span(), other.clone(), again.clone()]));
+    let answer = asked(port, "GET /metrics HTTP/1.0\r\n\r\n");
+    let counts: Vec<&str> = answer.lines().filter(|line| line.contains("duration_seconds_count")).collect();
+    let line = |path, n| {
+        format!(
+            "http_server_request_duration_seconds_count{{service_name=\"nginx\",url_path=\"{path}\"}} {n}"
+        )
+    };
+    assert_eq!(counts, [line("/b", 2), line("/users/7", 1)]);
+}
+
+#[test]
+fn whoever_asks_for_protobuf_gets_it() {
+    let (port, mut exporters) = started_with("{}");
+    exporters.iter_mut().for_each(|exporter| exporter.export(&[server_span()]));
+    let accept = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    write!(stream, "GET /metrics HTTP/1.0\r\nAccept: {accept},text/plain;q=0.5\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = memchr::memmem::find(&answer, b"\r\n\r\n").unwrap() + 4;
+    let (head, mut body) = answer.split_at(end);
+    let head = String::from_utf8_lossy(head);
+    assert!(head.contains("io.prometheus.client.MetricFamily; encoding=delimited\r\n"), "{head}");
+    let mut native = 0;
+    while !body.is_empty() {
+        let family: messages::MetricFamily = prost::Message::decode_length_delimited(&mut body).unwrap();
+        let histograms = family.metric.iter().filter_map(|metric| metric.histogram.as_ref());
+        native += histograms.filter(|histogram| histogram.schema == Some(3)).count();
+    }
+    assert_eq!(native, 3, "duration and two sizes");
+}

@@ -93,7 +93,7 @@ impl Row {
     /// Whoever is folded into an overflow series shares only the name.
     fn resource(&self) -> Arc<Service> {
         match &self.id {
-            Id::Series(..) => Arc::clone(&self.series.service),
+            Id::Series(_, key) => Arc::clone(key.service()),
             Id::Overflow(_, name) => {
                 Arc::new(Service { name: name.as_ref().to_owned(), ..Service::default() })
             }

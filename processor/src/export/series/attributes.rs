@@ -17,9 +17,12 @@ pub(in crate::export) enum Attribute {
     Path,
     Scheme,
     ClientAddress,
+    /// Everything that is known of the process. Of no metric: it tells resources apart.
+    Description,
 }
 
 impl Attribute {
+    /// Those that a metric can tell.
     const ALL: [Self; 12] = [
         Self::Instance,
         Self::Job,
@@ -50,6 +53,7 @@ impl Attribute {
             Self::Path => "url.path",
             Self::Scheme => "url.scheme",
             Self::ClientAddress => "client.address",
+            Self::Description => "",
         }
     }
 
@@ -63,9 +67,12 @@ impl Attribute {
 pub(in crate::export) struct AttributeSet(u16);
 
 impl AttributeSet {
-    /// Those that say which process it was; in OTLP they are the resource's, which is always whole.
+    /// Those that say which process it was.
     pub(super) const SERVICE: Self =
         Self::of(&[Attribute::Instance, Attribute::Job, Attribute::ServiceName, Attribute::ServiceNamespace]);
+
+    /// What tells resources of OTLP apart: a stream can't change its resource.
+    pub(super) const RESOURCE: Self = Self::SERVICE.and(Self::of(&[Attribute::Description]));
 
     const fn of(attributes: &[Attribute]) -> Self {
         let (mut bits, mut n) = (0, 0);

@@ -35,12 +35,60 @@ struct Parts<'a> {
     client: Option<IpAddr>,
 }
 
-/// Two descriptions of one process are one: its language may have been found only later.
+/// Which process. Unless descriptions are compared, two of one process are one: its language may have been found later.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(in crate::export) struct Identity<'a> {
     namespace: &'a str,
     name: &'a str,
     instance_id: &'a str,
+    description: Description<'a>,
+}
+
+/// The rest of what a resource says. Its hash is that of the instance: few have more than one.
+#[derive(Clone, Copy, Debug)]
+struct Description<'a>(Option<&'a Service>);
+
+/// What is compared of it.
+type Facts<'a> = (&'a str, u32, &'a str, &'a [(String, String)]);
+
+impl<'a> Description<'a> {
+    fn facts(self) -> Option<Facts<'a>> {
+        let service = self.0?;
+        Some((
+            service.language.as_str(),
+            service.pid,
+            service.executable.as_str(),
+            service.attributes.as_slice(),
+        ))
+    }
+
+    fn is_same(self, other: Self) -> bool {
+        self.0.zip(other.0).is_some_and(|(a, b)| std::ptr::eq(a, b))
+    }
+}
+
+impl PartialEq for Description<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_same(*other) || self.facts() == other.facts()
+    }
+}
+
+impl Eq for Description<'_> {}
+
+impl Ord for Description<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.facts().cmp(&other.facts())
+    }
+}
+
+impl PartialOrd for Description<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for Description<'_> {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 impl<'a> Identity<'a> {
@@ -50,6 +98,7 @@ impl<'a> Identity<'a> {
             namespace: text(Attribute::ServiceNamespace, &service.namespace),
             name: text(Attribute::ServiceName, &service.name),
             instance_id: text(Attribute::Instance, &service.instance_id),
+            description: Description(Some(service).filter(|_| identity.has(Attribute::Description))),
         }
     }
 }
@@ -60,8 +109,8 @@ impl Key {
         Identity::new(&self.service, self.identity)
     }
 
-    /// A process that it is about: any of them, where settings count several together.
-    pub(in crate::export) fn service(&self) -> &Service {
+    /// A process that it is about: any of them, where several are counted together.
+    pub(in crate::export) fn service(&self) -> &Arc<Service> {
         &self.service
     }
 

@@ -31,7 +31,8 @@ pub(in crate::export) struct Layout {
     pub(in crate::export) otlp: Vec<Shown>,
 }
 
-/// The tables that `readers` need: two with the defaults, more where settings tell the metrics of a kind apart.
+/// The tables that `readers` need: with the defaults one of each kind for each, because a process that is described anew is
+/// another resource and the same target; more where settings tell the metrics of a kind apart.
 pub(super) fn layouts(selection: &AttributeSelection, readers: Readers) -> Vec<Layout> {
     let mut layouts = Vec::new();
     for (kind, metrics) in [(SpanKind::Server, SERVER), (SpanKind::Client, CLIENT)] {
@@ -43,8 +44,7 @@ pub(super) fn layouts(selection: &AttributeSelection, readers: Readers) -> Vec<L
                 with_identity(&mut layouts, kind, identity).prometheus.push(shown);
             }
             if readers.otlp {
-                // a resource is one process
-                let identity = identity.and(AttributeSet::SERVICE).identity();
+                let identity = identity.and(AttributeSet::RESOURCE).identity();
                 with_identity(&mut layouts, kind, identity).otlp.push(shown);
             }
         }
@@ -65,30 +65,32 @@ fn with_identity(layouts: &mut Vec<Layout>, kind: SpanKind, identity: AttributeS
 mod tests {
     use super::*;
 
-    const BOTH: Readers = Readers { prometheus: true, otlp: true };
-
+    /// For Prometheus and for OTLP.
     fn shapes(json: &str) -> Vec<(SpanKind, usize, usize)> {
         let selection = AttributeSelection::new(&serde_json::from_str(json).unwrap()).unwrap();
-        let layouts = layouts(&selection, BOTH);
+        let layouts = layouts(&selection, Readers { prometheus: true, otlp: true });
         layouts.iter().map(|layout| (layout.kind, layout.prometheus.len(), layout.otlp.len())).collect()
     }
 
+    const CLIENTS: [(SpanKind, usize, usize); 2] = [(SpanKind::Client, 3, 0), (SpanKind::Client, 0, 3)];
+
     #[test]
-    fn with_the_defaults_there_is_one_table_for_each_kind() {
-        assert_eq!(shapes("{}"), [(SpanKind::Server, 3, 3), (SpanKind::Client, 3, 3)]);
+    fn with_the_defaults_there_is_one_table_for_each_kind_and_reader() {
+        let servers = [(SpanKind::Server, 3, 0), (SpanKind::Server, 0, 3)];
+        assert_eq!(shapes("{}"), [servers, CLIENTS].concat());
     }
 
     #[test]
     fn a_metric_with_attributes_of_its_own_has_a_table_of_its_own() {
         let duration = r#"{"http.server.request.duration": {"include": ["url.path"]}}"#;
-        let prometheus_has_no_process = [(SpanKind::Server, 1, 0), (SpanKind::Server, 0, 1)];
-        let rest = [(SpanKind::Server, 2, 2), (SpanKind::Client, 3, 3)];
-        assert_eq!(shapes(duration), [&prometheus_has_no_process[..], &rest[..]].concat());
+        let own = [(SpanKind::Server, 1, 0), (SpanKind::Server, 0, 1)];
+        let rest = [(SpanKind::Server, 2, 0), (SpanKind::Server, 0, 2)];
+        assert_eq!(shapes(duration), [own, rest, CLIENTS].concat());
     }
 
     #[test]
     fn what_is_the_same_for_all_requests_needs_no_table() {
         let scheme = r#"{"http.server.request.duration": {"exclude": ["url.scheme", "job"]}}"#;
-        assert_eq!(shapes(scheme), [(SpanKind::Server, 3, 3), (SpanKind::Client, 3, 3)]);
+        assert_eq!(shapes(scheme), shapes("{}"));
     }
 }

@@ -1,6 +1,6 @@
-//! RED metrics (rate, errors, duration) of the observed processes: one table that every reader of metrics shows.
+//! RED metrics (rate, errors, duration) of the observed processes: in tables, which the readers of metrics show.
 //!
-//! in   spans; each is two hash look-ups at most and no allocation once its series exists
+//! in   spans; each is two hash look-ups at most for each reader and no allocation once its series exists
 //! out  snapshots, for the Prometheus endpoint and for OTLP
 //! keeps at most [`table::MAX_SERIES`] series per metric and reader, beyond them one folded series per service; a series without
 //!      news for [`table::TIME_TO_LIVE`] ends

@@ -40,8 +40,6 @@ pub(in crate::export) struct Series {
     pub(in crate::export) exemplars: Vec<Exemplar>,
     /// When the first request began.
     pub(in crate::export) began: UnixNanos,
-    /// As it was described last.
-    pub(in crate::export) service: Arc<Service>,
     last: Instant,
 }
 
@@ -70,7 +68,6 @@ impl Series {
             exponential: keep.exponential.map(exponentials),
             exemplars: Vec::new(),
             began: span.start,
-            service: Arc::clone(&span.service),
             last: now,
         }
     }
@@ -87,9 +84,6 @@ impl Series {
             exponential.response_bytes.observe(real(response));
         }
         exemplar::remember(&mut self.exemplars, span, bucket, ns, keep.exemplars);
-        if !Arc::ptr_eq(&self.service, &span.service) {
-            self.service = Arc::clone(&span.service);
-        }
         self.last = now;
     }
 
@@ -114,7 +108,6 @@ impl Series {
             }),
             exemplars: self.exemplars.clone(),
             began: self.began,
-            service: Arc::clone(&self.service),
             last: self.last,
         }
     }

@@ -57,20 +57,25 @@ fn a_process_without_instance_is_one_with_its_like_for_prometheus_and_itself_by_
     let mut other = server_span();
     other.service = service("nginx", "host:43");
     store.record(&[server_span(), other, client_span()], Instant::now());
-    assert_eq!(sizes(&store), [(1, 2), (2, 2), (1, 1)]);
+    assert_eq!(sizes(&store), [(1, 2), (2, 2), (1, 1), (1, 1)]);
 }
 
 #[test]
-fn a_process_that_is_described_anew_keeps_its_series_and_says_the_new() {
-    let store = store("{}", PROMETHEUS);
+fn a_process_that_is_described_anew_is_the_same_target_and_another_resource() {
+    let store = store("{}", Readers { prometheus: true, otlp: true });
     let mut later = server_span();
     later.service = Arc::new(Service { language: "c".to_owned(), ..(*later.service).clone() });
-    store.record(&[server_span(), later], Instant::now());
-    assert_eq!(sizes(&store)[0], (1, 2));
+    let mut same = later.clone();
+    same.service = Arc::new((*later.service).clone());
+    store.record(&[server_span(), later, same], Instant::now());
+    assert_eq!(sizes(&store), [(1, 3), (2, 3), (0, 0), (0, 0)]);
     let tables = store.snapshot(Instant::now());
     let languages = |service: &Service| service.language.clone();
     assert_eq!(tables.targets.services().into_iter().map(languages).collect::<Vec<_>>(), ["c"]);
-    assert_eq!(tables.requests[0].requests.series.values().next().unwrap().service.language, "c");
+    let resources = tables.requests[1].requests.series.keys().map(|key| key.service().language.clone());
+    let mut resources: Vec<String> = resources.collect();
+    resources.sort_unstable();
+    assert_eq!(resources, ["", "c"]);
 }
 
 #[test]

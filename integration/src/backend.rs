@@ -192,6 +192,16 @@ impl Jaeger {
 impl Prometheus {
     /// Starts it; `jobs`, names and ports on loopback, are scraped.
     pub fn start(jobs: &[(&str, u16)]) -> Result<Self, String> {
+        Self::start_with(jobs, "")
+    }
+
+    /// Starts one that keeps native histograms and exemplars.
+    pub fn start_with_native_histograms(jobs: &[(&str, u16)]) -> Result<Self, String> {
+        // since 3.8 the first is a setting of the scrape; Debian's is older
+        Self::start_with(jobs, "--enable-feature=native-histograms,exemplar-storage")
+    }
+
+    fn start_with(jobs: &[(&str, u16)], flag: &str) -> Result<Self, String> {
         let binary = component::find("prometheus")?;
         let (directory, port) = (stage::directory(), stage::free_port());
         let path = directory.path();
@@ -205,6 +215,7 @@ impl Prometheus {
         command.arg(format!("--config.file={}", path.join("prometheus.yml").display()));
         command.arg(format!("--storage.tsdb.path={}", path.join("data").display()));
         command.arg(format!("--web.listen-address=127.0.0.1:{port}")).arg("--log.level=warn");
+        command.args(Some(flag).filter(|flag| !flag.is_empty()));
         let program = start(command, &[port], &path.join("stderr.log"));
         Ok(Self { port, _program: program, _directory: directory })
     }
@@ -212,9 +223,20 @@ impl Prometheus {
     /// The one number that an instant query gives, if it gives one.
     #[must_use]
     pub fn number(&self, query: &str) -> Option<f64> {
+        self.ask("query", query)["data"]["result"][0]["value"][1].as_str()?.parse().ok()
+    }
+
+    /// The examples of a metric.
+    #[must_use]
+    pub fn examples(&self, query: &str) -> Vec<Value> {
+        let answer = self.ask("query_exemplars", query);
+        let series = answer["data"].as_array().cloned().unwrap_or_default();
+        series.iter().flat_map(|series| series["exemplars"].as_array().cloned().unwrap_or_default()).collect()
+    }
+
+    fn ask(&self, what: &str, query: &str) -> Value {
         let escaped: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        let answer = get(self.port, &format!("/api/v1/query?query={escaped}"));
-        answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
+        get(self.port, &format!("/api/v1/{what}?query={escaped}"))
     }
 }
 

@@ -1,8 +1,11 @@
 //! Configuration files of Beyla, as a user has them: each loads, and what has no effect is said once.
 
 use ratatosk::{
-    config::{Config, Environment, Naming, Pattern, PortRange, TracePrinter, Warning, show},
+    config::{
+        Config, Environment, Naming, NativeHistograms, Pattern, PortRange, TracePrinter, Warning, show,
+    },
     discover::{Facts, Matcher},
+    select::{RESOURCE, TRACES},
 };
 use std::{
     fs,
@@ -179,6 +182,56 @@ fn the_default_exclusion_names_agents_and_collectors_and_nothing_beside() {
 }
 
 #[test]
+fn attributes_that_are_selected_reach_the_exporters() {
+    let config = loaded("routes.yml", &[]);
+    let is_on = |section, attribute| config.attributes.is_on(section, attribute);
+    assert!(!is_on("http.server.request.duration", "server.address"));
+    assert!(is_on("http.server.request.duration", "server.port"));
+    assert!(is_on("http.server.request.body.size", "server.address"));
+    assert!(is_on(TRACES, "url.query"));
+    assert!(!without_effect(&config).iter().any(|key| key.contains("attributes.select")));
+    let text = "attributes:\n  select:\n    http.*:\n      include: ['*']\n      exclude: ['server*']\n    \
+                resource: {exclude: [host_id]}\n";
+    let globs = Written::new("select", text).load(&[]).expect("valid").attributes;
+    let on = ["url.path", "server.port", "http.route"]
+        .map(|name| globs.is_on("http.client.request.duration", name));
+    assert_eq!(on, [true, false, true]);
+    assert!(!globs.is_on(RESOURCE, "host.id") && globs.is_on(RESOURCE, "host.name"));
+}
+
+#[test]
+fn what_is_selected_and_told_by_nobody_is_warned_about() {
+    for (name, expected) in [
+        ("routes.yml", &["sql_client_*", "http.request.header.*"][..]),
+        ("network.yml", &["beyla_network_flow_bytes"]),
+        ("ports.yml", &[]),
+    ] {
+        let config = loaded(name, &[]);
+        let warned = config.warnings.iter().filter_map(|warning| match warning {
+            Warning::NoSuchAttribute { name } => Some(name.as_str()),
+            _ => None,
+        });
+        assert_eq!(warned.collect::<Vec<_>>(), expected, "{name}");
+    }
+}
+
+#[test]
+fn native_histograms_have_the_bounds_of_beyla_unless_somebody_says_others() {
+    let native = |pairs: &[(&str, &str)]| loaded("ports.yml", pairs).prometheus.expect("a port").native;
+    assert_eq!(native(&[]), NativeHistograms { max_schema: 3, max_buckets: 100 });
+    let finer = [
+        ("BEYLA_PROMETHEUS_NATIVE_HISTOGRAM_BUCKET_FACTOR", "1.01"),
+        ("OTEL_EBPF_PROMETHEUS_NATIVE_HISTOGRAM_MAX_BUCKET_NUMBER", "300"),
+    ];
+    assert_eq!(native(&finer), NativeHistograms { max_schema: 7, max_buckets: 300 });
+    let text =
+        "prometheus_export:\n  port: 9400\n  native_histogram: {bucket_factor: 2, max_bucket_number: 20}\n";
+    let config = Written::new("native", text).load(&[]).expect("valid");
+    let native = config.prometheus.expect("a port").native;
+    assert_eq!(native, NativeHistograms { max_schema: 0, max_buckets: 20 });
+}
+
+#[test]
 fn mistakes_name_file_line_key_and_what_is_allowed() {
     for (text, expected) in [
         ("open_ports: 80\n", "FILE:1: \"open_ports\" is no key; did you mean open_port?"),
@@ -247,6 +300,14 @@ fn mistakes_name_file_line_key_and_what_is_allowed() {
         (
             "otel_traces_export: {sampler: {name: traceidratio, arg: 2}}\n",
             "FILE:1: otel_traces_export.sampler.arg is \"2\"; allowed: a share from 0 to 1",
+        ),
+        (
+            "attributes:\n  select:\n    traces: {include: ['[a']}\n",
+            "FILE:2: attributes.select.traces.include: \"[a\" is not understood",
+        ),
+        (
+            "prometheus_export:\n  native_histogram: {bucket_factor: 1}\n",
+            "FILE:2: prometheus_export.native_histogram.bucket_factor: \"1\" is not valid: not above 1",
         ),
         (
             "otel_traces_export: {batch_max_size: 10, queue_size: 5}\n",

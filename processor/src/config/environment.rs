@@ -3,6 +3,7 @@
 use super::keys::{self, Kind, PREFIXES, Status};
 use super::walk::{Walked, walk};
 use super::{ConfigError, MAX_SHOWN, Warning, file, scalar};
+use crate::setting::InvalidSetting;
 use figment::{
     Figment, Metadata, Profile, Provider,
     value::{Dict, Map, Value},
@@ -197,6 +198,11 @@ impl Environment {
     /// Where an entry of a list stands.
     pub(super) fn entry(&self, key: &str, index: usize) -> String {
         self.line(&format!("{key}[{index}]"))
+    }
+
+    /// What stands in the section `key` can't be worked with.
+    pub(super) fn invalid(&self, key: &str, error: &InvalidSetting) -> ConfigError {
+        ConfigError::in_file(self.line(key), error.to_string())
     }
 
     /// A section or list by its key, as the type that works with it; its default if nobody says anything.

@@ -15,6 +15,7 @@ mod known;
 pub mod otlp;
 mod page;
 mod parse;
+mod prometheus;
 mod scalar;
 mod show;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use environment::{Environment, Origin, environment};
 pub use file::MAX_FILE_BYTES;
 pub use known::{Variable, variables};
 pub use page::page;
+pub use prometheus::{NativeHistograms, PrometheusConfig};
 pub use show::show;
 pub use warning::Warning;
 
@@ -36,6 +38,7 @@ use crate::decorate::DecorateSettings;
 use crate::discover::sdk::Exclusion;
 use crate::exit::Exit;
 use crate::explain::Selectors;
+use crate::select::AttributeSelection;
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,
@@ -74,6 +77,8 @@ pub struct Config {
     pub explain_socket: Option<PathBuf>,
     /// Routes, redaction, filters, sampling. Default: those of Beyla.
     pub decorate: DecorateSettings,
+    /// Which attributes are told. `attributes.select`. Default: those of Beyla.
+    pub attributes: AttributeSelection,
     /// What is left out of services that tell it themselves.
     pub exclusion: Exclusion,
     /// What was odd about the settings; to be logged once logging stands.
@@ -148,17 +153,6 @@ pub enum TracePrinter {
     JsonIndent,
     /// How many spans there were.
     Counter,
-}
-
-/// The Prometheus endpoint.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PrometheusConfig {
-    /// Port, on every IPv4 address. Not 0.
-    pub port: u16,
-    /// Path, begins with `/`. Default: `/metrics`.
-    pub path: String,
-    /// The variable that set the port: an error about the port names it.
-    pub port_variable: String,
 }
 
 /// Where `/healthz` and `/readyz` are.
@@ -294,7 +288,7 @@ impl Config {
             selection,
             selectors: beside::selectors(&env),
             trace_printer: trace_printer(&mut env)?,
-            prometheus: prometheus(&mut env)?,
+            prometheus: prometheus::prometheus(&mut env)?,
             log_format: env.parsed("LOG_FORMAT", parse::log_format, parse::LOG_FORMATS)?.unwrap_or_default(),
             health: health(&mut env)?,
             explain_socket: env.plain(crate::explain::SOCKET_VARIABLE, parse::absolute, parse::SOCKET)?,
@@ -302,13 +296,20 @@ impl Config {
             shutdown_timeout: otlp::shutdown_timeout(&mut env)?,
             log_level: env.parsed("LOG_LEVEL", parse::log_level, parse::LOG_LEVELS)?.unwrap_or_default(),
             decorate: decorate(&env)?,
+            attributes: attributes(&env)?,
             exclusion: exclusion(&mut env)?,
             warnings: Vec::new(),
         };
         combinations::check(&env)?;
         config.warnings = env.into_warnings();
+        config.warn_of_attributes();
         config.warn_if_idle();
         Ok(config)
+    }
+
+    fn warn_of_attributes(&mut self) {
+        let warning = |name: &String| Warning::NoSuchAttribute { name: name.clone() };
+        self.warnings.extend(self.attributes.unmatched().iter().map(warning));
     }
 
     fn warn_if_idle(&mut self) {
@@ -335,14 +336,6 @@ fn one_line(text: &str) -> String {
     text.chars().take(MAX_PROBLEM).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-fn prometheus(env: &mut Environment) -> Result<Option<PrometheusConfig>, ConfigError> {
-    let path = env.parsed("PROMETHEUS_PATH", parse::http_path, parse::HTTP_PATH)?;
-    let port = env.parsed("PROMETHEUS_PORT", parse::port_or_off, parse::PORT_OR_OFF)?;
-    let path = path.unwrap_or_else(|| "/metrics".to_owned());
-    let port_variable = env.name_of("PROMETHEUS_PORT");
-    Ok(port.flatten().map(|port| PrometheusConfig { port: port.get(), path, port_variable }))
-}
-
 fn decorate(env: &Environment) -> Result<DecorateSettings, ConfigError> {
     Ok(DecorateSettings {
         routes: env.section("routes")?,
@@ -351,6 +344,11 @@ fn decorate(env: &Environment) -> Result<DecorateSettings, ConfigError> {
         sampler: env.section("otel_traces_export.sampler")?,
         features: env.section("metrics.features")?,
     })
+}
+
+fn attributes(env: &Environment) -> Result<AttributeSelection, ConfigError> {
+    let invalid = |error: crate::setting::InvalidSetting| env.invalid("attributes.select", &error);
+    AttributeSelection::new(&env.section("attributes.select")?).map_err(invalid)
 }
 
 fn exclusion(env: &mut Environment) -> Result<Exclusion, ConfigError> {

@@ -90,6 +90,17 @@ pub struct Exponential {
     pub max_scale: i32,
 }
 
+impl Exponential {
+    /// Bounds within which histograms for either can be made from one.
+    #[must_use]
+    pub fn or_finer(self, other: Self) -> Self {
+        Self {
+            max_buckets: self.max_buckets.max(other.max_buckets),
+            max_scale: self.max_scale.max(other.max_scale),
+        }
+    }
+}
+
 impl Default for Exponential {
     /// As the SDKs of OpenTelemetry.
     fn default() -> Self {

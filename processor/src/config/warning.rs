@@ -49,6 +49,11 @@ pub enum Warning {
         /// Its port.
         port: String,
     },
+    /// `attributes.select` names what nothing tells yet.
+    NoSuchAttribute {
+        /// A metric, or an attribute, as it was written.
+        name: String,
+    },
     /// No process can match.
     NothingSelected,
     /// Nobody would see a span.
@@ -83,6 +88,10 @@ impl fmt::Display for Warning {
                 f,
                 "{endpoint} has port {port}, which tells no protocol: http/protobuf is spoken; \
                  set OTEL_EXPORTER_OTLP_PROTOCOL to say so, or to grpc"
+            ),
+            Self::NoSuchAttribute { name } => write!(
+                f,
+                "attributes.select: {name} matches no metric or attribute that ratatosk tells yet, it has no effect"
             ),
             Self::NothingSelected => f.write_str(
                 "nothing is selected: set BEYLA_OPEN_PORT, BEYLA_AUTO_TARGET_EXE or BEYLA_TARGET_PID, \

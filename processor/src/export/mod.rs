@@ -118,7 +118,10 @@ impl ExportError {
 
 /// Starts the exporters that the settings ask for.
 pub fn all(config: &Config, telemetry: &Telemetry) -> Result<Vec<BoxedExporter>, ExportError> {
-    let series = series::Store::new(telemetry.clone(), series::Keep::of(config));
+    let readers =
+        series::Readers { prometheus: config.prometheus.is_some(), otlp: config.otlp.metrics.is_some() };
+    let keep = series::Keep::of(config);
+    let series = series::Store::new(telemetry.clone(), keep, &config.attributes, readers);
     let parts = Parts { config, telemetry, series };
     ALL.iter().filter_map(|create| create(&parts).transpose()).collect()
 }

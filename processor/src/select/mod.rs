@@ -28,7 +28,7 @@ pub struct InclusionLists {
 }
 
 /// The attributes that are told, by section.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AttributeSelection {
     on: BTreeMap<&'static str, BTreeSet<&'static str>>,
     unmatched: Vec<String>,
@@ -143,8 +143,11 @@ fn unmatched(settings: &SelectSettings, lists: &[Lists]) -> Vec<String> {
         matcher.is_ok_and(|glob| known::SECTIONS.iter().any(|known| glob.is_match(underscored(known.name))))
     };
     let sections = settings.keys().filter(|section| !is_known(section)).cloned();
-    let attributes = lists
+    // of a section that is not told, its name says it all
+    let told = lists
         .iter()
+        .filter(|lists| known::SECTIONS.iter().any(|known| lists.section.is_match(underscored(known.name))));
+    let attributes = told
         .flat_map(|lists| lists.include.iter().filter(|(_, glob)| !lists.knows(glob)))
         .map(|(name, _)| name.clone());
     sections.chain(attributes).collect()

@@ -39,6 +39,7 @@ pub(super) const SUPPORTED: &[&str] = &[
     "routes.wildcard_char",
     "routes.max_path_segment_cardinality",
     "filter.application",
+    "attributes.select",
     "attributes.sensitive_query_params.add",
     "attributes.sensitive_query_params.remove",
     "otel_traces_export.sampler.name",
@@ -48,6 +49,8 @@ pub(super) const SUPPORTED: &[&str] = &[
     "prometheus_export.port",
     "prometheus_export.path",
     "metrics.features",
+    "prometheus_export.native_histogram.bucket_factor",
+    "prometheus_export.native_histogram.max_bucket_number",
     // how it leaves by OTLP
     "variable.OTEL_EXPORTER_OTLP_ENDPOINT",
     "variable.OTEL_EXPORTER_OTLP_PROTOCOL",

@@ -1,10 +1,10 @@
 //! The table of series to the collector, each interval and once more at the end.
 
+use super::NAME;
 use super::delivery::{Delivered, Delivery};
-use super::points::{self, Id, Row};
+use super::points::{self, Common, Id, Row};
 use super::resource::Machine;
 use super::stop::Stop;
-use super::{NAME, count};
 use crate::config::otlp::{Metrics as Settings, Temporality};
 use crate::export::series::{Series, Store};
 use crate::model::UnixNanos;
@@ -17,9 +17,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 /// Series of one request, of three points each: about half a megabyte, where collectors take four.
 const SERIES_PER_REQUEST: usize = 500;
-
-/// Points that a series has.
-const POINTS_PER_SERIES: u64 = 3;
 
 /// Tells the table.
 pub(super) struct Metrics {
@@ -63,10 +60,8 @@ impl Metrics {
         }
         let mut totals = totals.chunks(SERIES_PER_REQUEST);
         for rows in rows.chunks(SERIES_PER_REQUEST) {
-            let request = points::request(rows, now, self.temporality(), &self.machine);
-            let payload = self.delivery.payload(&request);
-            drop(request);
-            let points = points_of(rows.len());
+            let payload = self.delivery.payload(&points::request(rows, &self.common(now)));
+            let points = rows.iter().map(Row::points).sum();
             let delivered = self.delivery.deliver(&payload, points).await;
             self.count(points, delivered);
             // What may have been taken must not be told again; what was not is part of the next point.
@@ -77,11 +72,12 @@ impl Metrics {
         }
     }
 
-    fn temporality(&self) -> AggregationTemporality {
-        match self.settings.temporality {
+    fn common(&self, now: UnixNanos) -> Common<'_> {
+        let temporality = match self.settings.temporality {
             Temporality::Cumulative => AggregationTemporality::Cumulative,
             Temporality::Delta => AggregationTemporality::Delta,
-        }
+        };
+        Common { now, temporality, exponential: self.settings.exponential, machine: &self.machine }
     }
 
     fn count(&self, points: u64, delivered: Delivered) {
@@ -117,10 +113,6 @@ impl Told {
         let told = rows.iter().zip(totals);
         self.series.extend(told.map(|(row, total)| (row.id.clone(), (total.clone(), now))));
     }
-}
-
-fn points_of(series: usize) -> u64 {
-    count(series).saturating_mul(POINTS_PER_SERIES)
 }
 
 fn unix_now() -> UnixNanos {

@@ -64,7 +64,7 @@ pub(super) fn create(parts: &Parts<'_>) -> Result<Option<BoxedExporter>, ExportE
     }
     let (stop, stopped) = watch::channel(None);
     let common = Common {
-        machine: Machine::here(otlp.resource_attributes.clone()),
+        machine: Machine::here(otlp.resource_attributes.clone(), parts.config.attributes.clone()),
         stop: Stop(stopped),
         telemetry: parts.telemetry.clone(),
     };

@@ -1,18 +1,27 @@
 use super::*;
 use crate::config::otlp::Exponential;
 use crate::export::samples::{client_span, server_span};
-use crate::export::series::{Keep, Store};
+use crate::export::series::{Keep, Readers, Store};
 use crate::model::Span;
+use crate::select::AttributeSelection;
 use crate::telemetry::Telemetry;
 use std::time::Instant;
+
+/// Somebody else may want them finer.
+const FINE: Exponential = Exponential { max_buckets: 1024, max_scale: 20 };
 
 const NOW: UnixNanos = UnixNanos(1_800_000_000_000_000_000);
 
 fn told(spans: &[Span], exponential: Option<Exponential>) -> ExportMetricsServiceRequest {
-    let store = Store::new(Telemetry::new(), Keep { exponential, ..Keep::default() });
+    let keep = Keep { exponential: Some(FINE), ..Keep::default() };
+    told_of(&Store::of_defaults(Telemetry::new(), keep), spans, exponential)
+}
+
+fn told_of(store: &Store, spans: &[Span], exponential: Option<Exponential>) -> ExportMetricsServiceRequest {
     store.record(spans, Instant::now());
     let rows = rows(store.snapshot(Instant::now()));
-    request(&rows, NOW, AggregationTemporality::Cumulative, &Machine::default())
+    let temporality = AggregationTemporality::Cumulative;
+    request(&rows, &Common { now: NOW, temporality, exponential, machine: &Machine::default() })
 }
 
 fn metrics(request: &ExportMetricsServiceRequest) -> Vec<&OtlpMetric> {
@@ -81,4 +90,45 @@ fn a_folded_series_says_so_and_names_the_service_only() {
     let keys: Vec<&str> =
         folded.resource.as_ref().unwrap().attributes.iter().map(|a| a.key.as_str()).collect();
     assert!(keys.contains(&"service.name") && !keys.contains(&"service.instance.id"), "{keys:?}");
+}
+
+/// Names of the attributes of each point, by metric.
+fn keys(request: &ExportMetricsServiceRequest) -> Vec<(&str, Vec<Vec<&str>>)> {
+    metrics(request)
+        .into_iter()
+        .map(|metric| {
+            let Some(Data::Histogram(histogram)) = &metric.data else { panic!("{metric:?}") };
+            let keys = histogram.data_points.iter().map(|point| {
+                let mut keys: Vec<&str> = point.attributes.iter().map(|a| a.key.as_str()).collect();
+                keys.sort_unstable();
+                keys
+            });
+            (metric.name.as_str(), keys.collect())
+        })
+        .collect()
+}
+
+#[test]
+fn each_metric_tells_what_is_selected_for_it() {
+    let lists = r#"{
+        "http.server.request.duration": {"include": ["url.path", "client.address", "http.request.method"]},
+        "http_server_response_*": {"exclude": ["server*", "http_*", "url*", "instance", "job"]}}"#;
+    let selection = AttributeSelection::new(&serde_json::from_str(lists).unwrap()).unwrap();
+    let readers = Readers { prometheus: false, otlp: true };
+    let store = Store::new(Telemetry::new(), Keep::default(), &selection, readers);
+    let mut other = server_span();
+    other.http.path = "/b".into();
+    let request = told_of(&store, &[server_span(), other], None);
+    let duration = vec!["client.address", "http.request.method", "url.path"];
+    let usual =
+        ["http.request.method", "http.response.status_code", "server.address", "server.port", "url.scheme"];
+    let expected = [
+        ("http.server.request.duration", vec![duration.clone(), duration]),
+        ("http.server.request.body.size", vec![usual.to_vec()]),
+        ("http.server.response.body.size", vec![vec![]]),
+    ];
+    assert_eq!(keys(&request), expected);
+    assert_eq!(request.resource_metrics.len(), 1, "one process");
+    let Some(Data::Histogram(sizes)) = &metrics(&request)[1].data else { panic!() };
+    assert_eq!(sizes.data_points[0].count, 2);
 }

@@ -1,8 +1,10 @@
 //! Who a span or a series is about, in the words of OpenTelemetry's resource conventions.
 
 use crate::model::Service;
+use crate::select::{AttributeSelection, RESOURCE};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
+use std::sync::Arc;
 
 /// Conventions that names and values follow.
 pub(super) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
@@ -18,13 +20,20 @@ pub(super) struct Machine {
     pub(super) host_id: String,
     /// What the agent was told to say; a process's own facts count before it.
     pub(super) attributes: Vec<(String, String)>,
+    /// What may be told.
+    pub(super) selection: Arc<AttributeSelection>,
 }
 
 impl Machine {
     /// This one.
-    pub(super) fn here(attributes: Vec<(String, String)>) -> Self {
+    pub(super) fn here(attributes: Vec<(String, String)>, selection: AttributeSelection) -> Self {
         let line = |path| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-        Self { host_name: line("/proc/sys/kernel/hostname"), host_id: line("/etc/machine-id"), attributes }
+        Self {
+            host_name: line("/proc/sys/kernel/hostname"),
+            host_id: line("/etc/machine-id"),
+            attributes,
+            selection: Arc::new(selection),
+        }
     }
 
     /// The resource of `service`.
@@ -55,6 +64,7 @@ impl Machine {
                 attributes.push(text(key, value));
             }
         }
+        attributes.retain(|attribute| self.selection.is_on(RESOURCE, &attribute.key));
         Resource { attributes, ..Resource::default() }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::resource::{Machine, SCHEMA_URL, number, scope, text};
 use crate::model::{Http, Service, Span, SpanKind};
+use crate::select::{AttributeSelection, TRACES};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -23,7 +24,7 @@ pub(super) fn request(batch: &[Span], machine: &Machine) -> ExportTraceServiceRe
             resource_spans.len() - 1
         });
         let scope = resource_spans.get_mut(place).and_then(|resource| resource.scope_spans.first_mut());
-        scope.expect("made above").spans.push(otlp(span));
+        scope.expect("made above").spans.push(otlp(span, &machine.selection));
     }
     ExportTraceServiceRequest { resource_spans }
 }
@@ -34,7 +35,7 @@ fn of_service(service: &Service, machine: &Machine) -> ResourceSpans {
     ResourceSpans { resource: Some(machine.resource(service)), scope_spans: vec![spans], schema_url }
 }
 
-fn otlp(span: &Span) -> OtlpSpan {
+fn otlp(span: &Span, selection: &AttributeSelection) -> OtlpSpan {
     OtlpSpan {
         trace_id: span.trace_id.0.to_vec(),
         span_id: span.span_id.0.to_vec(),
@@ -44,7 +45,7 @@ fn otlp(span: &Span) -> OtlpSpan {
         kind: kind(span.kind).into(),
         start_time_unix_nano: span.start.0,
         end_time_unix_nano: span.end.0,
-        attributes: attributes(span),
+        attributes: attributes(span, selection),
         status: Some(status(&span.http)),
         ..OtlpSpan::default()
     }
@@ -79,7 +80,7 @@ fn status(http: &Http) -> Status {
     Status { code: code.into(), message: String::new() }
 }
 
-fn attributes(span: &Span) -> Vec<KeyValue> {
+fn attributes(span: &Span, selection: &AttributeSelection) -> Vec<KeyValue> {
     let http = &span.http;
     let mut attributes = vec![
         text("http.request.method", http.method),
@@ -103,6 +104,7 @@ fn attributes(span: &Span) -> Vec<KeyValue> {
     ] {
         attributes.extend(value.map(|value| text(key, value)));
     }
+    attributes.retain(|attribute| selection.is_on(TRACES, &attribute.key));
     attributes
 }
 

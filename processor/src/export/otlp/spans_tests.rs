@@ -2,6 +2,7 @@ use super::*;
 use crate::export::samples::{client_span, server_span, service};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 fn machine() -> Machine {
     let attributes = [("deployment.environment.name", "test"), ("host.name", "not this")];
@@ -9,6 +10,7 @@ fn machine() -> Machine {
         host_name: "box".to_owned(),
         host_id: "id".to_owned(),
         attributes: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
+        selection: Arc::default(),
     }
 }
 
@@ -29,7 +31,7 @@ fn of<'a>(pairs: &[(&'a str, &str)]) -> BTreeMap<&'a str, String> {
 
 #[test]
 fn a_server_span_says_what_the_conventions_ask_for() {
-    let span = otlp(&server_span());
+    let span = otlp(&server_span(), &AttributeSelection::default());
     assert_eq!((span.name.as_str(), span.kind), ("GET", i32::from(span::SpanKind::Server)));
     assert_eq!((span.trace_id, span.span_id), (vec![1; 16], vec![2; 8]));
     assert!(span.parent_span_id.is_empty());
@@ -55,7 +57,7 @@ fn a_server_span_says_what_the_conventions_ask_for() {
 
 #[test]
 fn a_request_without_answer_is_an_error_and_an_odd_method_is_http() {
-    let span = otlp(&client_span());
+    let span = otlp(&client_span(), &AttributeSelection::default());
     assert_eq!((span.name.as_str(), span.kind), ("HTTP /users/{id}", i32::from(span::SpanKind::Client)));
     assert_eq!((span.parent_span_id, span.flags), (vec![3; 8], 0x301));
     assert_eq!(span.status.unwrap().code, i32::from(StatusCode::Error));
@@ -117,4 +119,30 @@ fn a_resource_says_who_and_where() {
         ("telemetry.sdk.version", version),
     ]);
     assert_eq!(shown(&resource.attributes), expected);
+}
+
+fn selecting(json: &str) -> Machine {
+    let selection = AttributeSelection::new(&serde_json::from_str(json).unwrap()).unwrap();
+    Machine { selection: Arc::new(selection), ..machine() }
+}
+
+#[test]
+fn a_query_that_is_not_selected_is_not_told() {
+    let mut span = server_span();
+    span.http.query = "a=b".into();
+    for (json, is_told) in [("{}", true), (r#"{"traces": {"exclude": ["url.*"]}}"#, false)] {
+        let request = request(&[span.clone()], &selecting(json));
+        let attributes = shown(&request.resource_spans[0].scope_spans[0].spans[0].attributes);
+        assert_eq!(attributes.contains_key("url.query"), is_told, "{json}");
+        assert!(attributes.contains_key("url.path"), "it can't be selected");
+    }
+}
+
+#[test]
+fn a_resource_says_only_what_is_selected_and_what_can_not_be() {
+    let lists = r#"{"resource": {"include": ["service.*", "host.*"], "exclude": ["host_id"]}}"#;
+    let resource = selecting(lists).resource(&client_span().service);
+    let keys: Vec<&str> = shown(&resource.attributes).into_keys().collect();
+    let service = ["service.instance.id", "service.name", "service.namespace"];
+    assert_eq!(keys, [&["deployment.environment.name", "host.name"], &service[..]].concat());
 }

@@ -1,16 +1,15 @@
 //! The endpoint: a thread of its own with hyper on it, bounded in connections and time.
 
-use super::render::Format;
-use super::{NAME, render};
+use super::NAME;
+use super::negotiate::Format;
+use super::render::Source;
 use crate::config::PrometheusConfig;
 use crate::export::ExportError;
-use crate::export::series::Store;
-use crate::telemetry::exposition::CONTENT_TYPE;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
-use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE as CONTENT_TYPE_HEADER};
+use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -34,15 +33,12 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Out of descriptors: wait for some to be closed instead of spinning.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// `Content-Type` of OpenMetrics.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Listens on the port, which fails here and now if it is in use, and serves until the process ends.
-pub(super) fn start(config: &PrometheusConfig, store: Store) -> Result<(), ExportError> {
+pub(super) fn start(config: &PrometheusConfig, source: Source) -> Result<(), ExportError> {
     let listener = listen(config)?;
-    let endpoint = Arc::new(Endpoint { path: config.path.clone(), host_name: host_name(), store });
+    let endpoint = Arc::new(Endpoint { path: config.path.clone(), source });
     let thread = |source| ExportError::Thread { exporter: NAME, source };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(thread)?;
     let serve = move || runtime.block_on(serve(listener, endpoint));
@@ -59,11 +55,6 @@ fn listen(config: &PrometheusConfig) -> Result<TcpListener, ExportError> {
             _ => ExportError::Listen { port, variable, source },
         },
     )
-}
-
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim().to_owned()
 }
 
 async fn serve(listener: TcpListener, endpoint: Arc<Endpoint>) {
@@ -98,8 +89,7 @@ async fn connection(stream: tokio::net::TcpStream, endpoint: Arc<Endpoint>, _slo
 
 struct Endpoint {
     path: String,
-    host_name: String,
-    store: Store,
+    source: Source,
 }
 
 impl Endpoint {
@@ -109,33 +99,20 @@ impl Endpoint {
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".to_owned());
-            response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
-        let format = format(request);
-        let content_type = match format {
-            Format::Text => CONTENT_TYPE,
-            Format::OpenMetrics => OPEN_METRICS,
-        };
+        let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+        let format = Format::accepted(accept.unwrap_or_default());
         let mut response = Response::new(self.metrics(format));
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE_HEADER, hyper::header::HeaderValue::from_static(content_type));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
         response
     }
 
     fn metrics(&self, format: Format) -> Body {
-        let tables = self.store.snapshot(Instant::now());
-        let pieces = render::pieces(tables, &self.store.telemetry, &self.host_name, format);
-        let frames = pieces.map(|piece| Ok(Frame::data(Bytes::from(piece))));
+        let frames = self.source.pieces(format, Instant::now()).map(|piece| Ok(Frame::data(piece)));
         StreamBody::new(tokio_stream::iter(frames)).boxed_unsync()
     }
-}
-
-/// OpenMetrics only for whoever names it: every scraper reads the text.
-fn format<B>(request: &Request<B>) -> Format {
-    let accepted = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if accepted.contains("application/openmetrics-text") { Format::OpenMetrics } else { Format::Text }
 }
 
 fn plain(status: StatusCode, text: String) -> Response<Body> {

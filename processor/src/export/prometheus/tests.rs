@@ -1,8 +1,10 @@
+use super::negotiate::Format;
 use super::*;
-use crate::config::PrometheusConfig;
+use crate::config::{NativeHistograms, PrometheusConfig};
 use crate::export::samples::{client_span, server_span, service};
-use crate::export::series::{Keep, MAX_SERIES, SERVER, Store, TIME_TO_LIVE};
+use crate::export::series::{Keep, MAX_SERIES, Readers, SERVER, Store, TIME_TO_LIVE};
 use crate::model::{Span, UnixNanos};
+use crate::select::AttributeSelection;
 use crate::telemetry::Telemetry;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -55,7 +57,13 @@ fn parse_quoted(text: &str) -> (String, &str) {
 }
 
 fn rendered(store: &Store, now: Instant) -> String {
-    render::pieces(store.snapshot(now), &store.telemetry, "box", render::Format::Text).collect()
+    let pieces = source(store.clone()).pieces(Format::Text, now);
+    String::from_utf8(pieces.flatten().collect()).unwrap()
+}
+
+fn source(store: Store) -> Source {
+    let selection = AttributeSelection::default();
+    Source { store, host_name: "box".to_owned(), selection, native: NativeHistograms::default() }
 }
 
 fn samples_of(spans: &[Span]) -> (String, Vec<Sample>) {
@@ -179,7 +187,7 @@ fn request_counts(text: &str) -> Vec<Sample> {
 }
 
 fn text_of(spans: &[Span]) -> String {
-    let store = Store::new(Telemetry::new(), Keep::default());
+    let store = Store::of_defaults(Telemetry::new(), Keep::default());
     let now = Instant::now();
     store.record(spans, now);
     rendered(&store, now)
@@ -228,7 +236,7 @@ fn a_service_that_floods_leaves_others_their_overflow() {
 
 #[test]
 fn a_series_without_news_ends_and_makes_room() {
-    let store = Store::new(Telemetry::new(), Keep::default());
+    let store = Store::of_defaults(Telemetry::new(), Keep::default());
     let start = Instant::now();
     store.record(&flood(MAX_SERIES), start);
     let later = start + TIME_TO_LIVE;
@@ -243,15 +251,20 @@ fn a_series_without_news_ends_and_makes_room() {
 fn started() -> (u16, Store) {
     loop {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let store = Store::new(Telemetry::new(), Keep::default());
-        if server::start(&config(port), store.clone()).is_ok() {
+        let store = Store::of_defaults(Telemetry::new(), Keep::default());
+        if server::start(&config(port), source(store.clone())).is_ok() {
             return (port, store);
         }
     }
 }
 
 fn config(port: u16) -> PrometheusConfig {
-    PrometheusConfig { port, path: "/metrics".to_owned(), port_variable: "BEYLA_PROMETHEUS_PORT".to_owned() }
+    PrometheusConfig {
+        port,
+        path: "/metrics".to_owned(),
+        port_variable: "BEYLA_PROMETHEUS_PORT".to_owned(),
+        native: NativeHistograms::default(),
+    }
 }
 
 fn asked(port: u16, request: &str) -> String {
@@ -290,7 +303,8 @@ fn more_scrapers_than_slots_all_get_an_answer() {
 fn a_port_in_use_is_an_error_that_names_port_and_variable() {
     let taken = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let error = server::start(&config(port), Store::new(Telemetry::new(), Keep::default())).unwrap_err();
+    let error = server::start(&config(port), source(Store::of_defaults(Telemetry::new(), Keep::default())))
+        .unwrap_err();
     assert_eq!(error.exit(), crate::exit::Exit::Unavailable);
     assert_eq!(
         error.to_string(),
@@ -330,4 +344,108 @@ fn a_span_that_is_left_out_of_metrics_makes_no_series() {
     ignored.trace_flags = 0;
     let (text, _) = samples_of(&[ignored]);
     assert!(text.contains("http_server_request_duration_seconds_count"), "not sampled, but counted: {text}");
+}
+
+/// Label names of the first series of a metric, told to Prometheus alone.
+fn labels_of(json: &str, name: &str) -> Vec<String> {
+    let selection = AttributeSelection::new(&serde_json::from_str(json).unwrap()).unwrap();
+    let readers = Readers { prometheus: true, otlp: false };
+    let store = Store::new(Telemetry::new(), Keep::default(), &selection, readers);
+    let now = Instant::now();
+    store.record(&[server_span(), client_span()], now);
+    let pieces = Source { selection, ..source(store) }.pieces(Format::Text, now);
+    let samples = parse(&String::from_utf8(pieces.flatten().collect()).unwrap());
+    named(&samples, name)[0].labels.keys().cloned().collect()
+}
+
+#[test]
+fn a_metric_has_the_labels_that_are_selected_for_it() {
+    let (duration, size) =
+        ("http_server_request_duration_seconds_count", "http_server_request_body_size_bytes_sum");
+    let add = r#"{"http_server_request_duration_seconds": {"include": ["*"], "exclude": ["s*"]}}"#;
+    let added = [
+        "client_address",
+        "http_request_method",
+        "http_response_status_code",
+        "instance",
+        "job",
+        "url_path",
+        "url_scheme",
+    ];
+    assert_eq!(labels_of(add, duration), added);
+    assert_eq!(labels_of(add, size), labels_of("{}", size));
+    assert_eq!(labels_of(r#"{"http.*": {"exclude": ["*"]}}"#, duration), [""; 0]);
+    assert_eq!(
+        labels_of(r#"{"http.client.*": {"include": ["http.route"]}}"#, duration),
+        labels_of("{}", duration)
+    );
+    let info = ["instance", "job", "os_type", "service_name", "source"];
+    assert_eq!(labels_of(r#"{"resource": {"include": ["os.*"]}}"#, "target_info"), info);
+}
+
+#[test]
+fn a_service_that_is_described_anew_is_one_target() {
+    let mut later = server_span();
+    let described = crate::model::Service { language: "c".to_owned(), ..(*later.service).clone() };
+    later.service = described.into();
+    let (_, samples) = samples_of(&[server_span(), later]);
+    assert_eq!(named(&samples, "http_server_request_duration_seconds_count").len(), 1);
+    let info = named(&samples, "target_info");
+    assert_eq!((info.len(), info[0].labels["telemetry_sdk_language"].as_str()), (1, "c"));
+}
+
+/// A port that was free a moment ago, and the exporters of a whole configuration on it.
+fn started_with(settings: &str) -> (u16, Vec<BoxedExporter>) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), settings).unwrap();
+    loop {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let env = [("BEYLA_PROMETHEUS_PORT".to_owned(), port.to_string())];
+        let config = crate::config::Config::load_with(Some(file.path()), env.into_iter()).unwrap();
+        if let Ok(exporters) = crate::export::all(&config, &Telemetry::new()) {
+            return (port, exporters);
+        }
+    }
+}
+
+#[test]
+fn what_a_file_selects_reaches_the_endpoint() {
+    let select = "attributes:\n  select:\n    http_server_*:\n      include: [url.path, service_name]\n";
+    let (port, mut exporters) = started_with(select);
+    let mut other = server_span();
+    other.http.path = "/b".into();
+    other.http.status = 500;
+    let mut again = other.clone();
+    again.http.status = 503;
+    exporters.iter_mut().for_each(|exporter| exporter.export(&[server_span(), other.clone(), again.clone()]));
+    let answer = asked(port, "GET /metrics HTTP/1.0\r\n\r\n");
+    let counts: Vec<&str> = answer.lines().filter(|line| line.contains("duration_seconds_count")).collect();
+    let line = |path, n| {
+        format!(
+            "http_server_request_duration_seconds_count{{service_name=\"nginx\",url_path=\"{path}\"}} {n}"
+        )
+    };
+    assert_eq!(counts, [line("/b", 2), line("/users/7", 1)]);
+}
+
+#[test]
+fn whoever_asks_for_protobuf_gets_it() {
+    let (port, mut exporters) = started_with("{}");
+    exporters.iter_mut().for_each(|exporter| exporter.export(&[server_span()]));
+    let accept = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    write!(stream, "GET /metrics HTTP/1.0\r\nAccept: {accept},text/plain;q=0.5\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = memchr::memmem::find(&answer, b"\r\n\r\n").unwrap() + 4;
+    let (head, mut body) = answer.split_at(end);
+    let head = String::from_utf8_lossy(head);
+    assert!(head.contains("io.prometheus.client.MetricFamily; encoding=delimited\r\n"), "{head}");
+    let mut native = 0;
+    while !body.is_empty() {
+        let family: messages::MetricFamily = prost::Message::decode_length_delimited(&mut body).unwrap();
+        let histograms = family.metric.iter().filter_map(|metric| metric.histogram.as_ref());
+        native += histograms.filter(|histogram| histogram.schema == Some(3)).count();
+    }
+    assert_eq!(native, 3, "duration and two sizes");
 }

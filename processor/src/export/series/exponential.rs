@@ -63,6 +63,15 @@ impl ExponentialHistogram {
         rest
     }
 
+    /// The same within other bounds: as if it had been counted within them.
+    pub(in crate::export) fn within(&self, bounds: Exponential) -> Self {
+        let mut coarser = self.clone();
+        while coarser.scale > bounds.max_scale || coarser.buckets.len() > bounds.max_buckets.max(2) {
+            coarser.halve();
+        }
+        coarser
+    }
+
     fn fits(&self, index: i32) -> bool {
         if self.buckets.is_empty() {
             return true;
@@ -92,7 +101,7 @@ impl ExponentialHistogram {
     }
 
     /// One scale coarser: two neighbours become one.
-    fn halve(&mut self) {
+    pub(in crate::export) fn halve(&mut self) {
         let old = std::mem::take(&mut self.buckets);
         let first = self.offset;
         self.offset = first >> 1;
@@ -192,6 +201,22 @@ mod tests {
     fn zeros_have_a_count_of_their_own() {
         let histogram = of([0., 0., 1.], 160);
         assert_eq!((histogram.zero, histogram.buckets.len()), (2, 1));
+    }
+
+    #[test]
+    fn what_was_counted_finer_is_the_same_within_other_bounds() {
+        let values = || (0..500).map(|n| 1e-4 * 1.02_f64.powi(n)).chain([0., 0.5, 1., 2.]);
+        let fine = of(values(), 1024);
+        for max_scale in [20, 4, 0, -3] {
+            for max_buckets in [160, 20, 2] {
+                let bounds = Exponential { max_buckets, max_scale };
+                let mut coarse = ExponentialHistogram::new(bounds);
+                values().for_each(|value| coarse.observe(value));
+                let reduced = fine.within(bounds);
+                assert_eq!((reduced.scale, reduced.offset, reduced.zero), (coarse.scale, coarse.offset, 1));
+                assert_eq!(reduced.buckets, coarse.buckets, "{bounds:?}");
+            }
+        }
     }
 
     #[test]

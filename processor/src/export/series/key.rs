@@ -1,112 +1,208 @@
 //! What tells series apart.
 
+use super::attributes::{Attribute, AttributeSet};
 use crate::model::{Service, Span};
 use hashbrown::Equivalent;
+use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Names a series of a request metric. Two processes never share one: the service holds the instance.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+/// Names a series of a request metric. What does not tell the series of its table apart is empty, or never looked at.
+#[derive(Clone, Debug)]
 pub(in crate::export) struct Key {
-    pub(in crate::export) service: ServiceKey,
+    identity: AttributeSet,
+    service: Arc<Service>,
     pub(in crate::export) server_address: Box<str>,
     pub(in crate::export) server_port: u16,
     pub(in crate::export) route: Option<Arc<str>>,
     pub(in crate::export) method: &'static str,
     pub(in crate::export) status: u16,
+    pub(in crate::export) path: Box<str>,
+    pub(in crate::export) client: Option<IpAddr>,
 }
 
-/// A service, ordered and compared by content.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(in crate::export) struct ServiceKey(pub(in crate::export) Arc<Service>);
+/// What is compared, in the order in which series are told. One function makes it of both, so that they can't differ.
+#[derive(Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct Parts<'a> {
+    service: Identity<'a>,
+    server_address: &'a str,
+    server_port: u16,
+    route: Option<&'a str>,
+    method: &'a str,
+    status: u16,
+    path: &'a str,
+    client: Option<IpAddr>,
+}
 
-impl ServiceKey {
-    fn parts(&self) -> (&str, &str, &str, &str) {
-        let service = &self.0;
-        (&service.namespace, &service.name, &service.instance_id, &service.language)
+/// Which process. Unless descriptions are compared, two of one process are one: its language may have been found later.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(in crate::export) struct Identity<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    instance_id: &'a str,
+    description: Description<'a>,
+}
+
+/// The rest of what a resource says. Its hash is that of the instance: few have more than one.
+#[derive(Clone, Copy, Debug)]
+struct Description<'a>(Option<&'a Service>);
+
+/// What is compared of it.
+type Facts<'a> = (&'a str, u32, &'a str, &'a [(String, String)]);
+
+impl<'a> Description<'a> {
+    fn facts(self) -> Option<Facts<'a>> {
+        let service = self.0?;
+        Some((
+            service.language.as_str(),
+            service.pid,
+            service.executable.as_str(),
+            service.attributes.as_slice(),
+        ))
+    }
+
+    fn is_same(self, other: Self) -> bool {
+        self.0.zip(other.0).is_some_and(|(a, b)| std::ptr::eq(a, b))
     }
 }
 
-impl Ord for ServiceKey {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.parts().cmp(&other.parts())
+impl PartialEq for Description<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_same(*other) || self.facts() == other.facts()
     }
 }
 
-impl PartialOrd for ServiceKey {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+impl Eq for Description<'_> {}
+
+impl Ord for Description<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.facts().cmp(&other.facts())
+    }
+}
+
+impl PartialOrd for Description<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-/// A span as the key of its series: looks a series up without allocating.
-pub(in crate::export) struct KeyOf<'a>(pub(in crate::export) &'a Span);
+impl Hash for Description<'_> {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
 
-impl KeyOf<'_> {
-    pub(in crate::export) fn to_key(&self) -> Key {
-        let http = &self.0.http;
+impl<'a> Identity<'a> {
+    pub(super) fn new(service: &'a Service, identity: AttributeSet) -> Self {
+        let text = |attribute, text: &'a str| if identity.has(attribute) { text } else { "" };
+        Self {
+            namespace: text(Attribute::ServiceNamespace, &service.namespace),
+            name: text(Attribute::ServiceName, &service.name),
+            instance_id: text(Attribute::Instance, &service.instance_id),
+            description: Description(Some(service).filter(|_| identity.has(Attribute::Description))),
+        }
+    }
+}
+
+impl Key {
+    /// The process that it is about.
+    pub(in crate::export) fn identity(&self) -> Identity<'_> {
+        Identity::new(&self.service, self.identity)
+    }
+
+    /// A process that it is about: any of them, where several are counted together.
+    pub(in crate::export) fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        Parts {
+            service: self.identity(),
+            server_address: &self.server_address,
+            server_port: self.server_port,
+            route: self.route.as_deref(),
+            method: self.method,
+            status: self.status,
+            path: &self.path,
+            client: self.client,
+        }
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for Key {}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.parts().cmp(&other.parts())
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
+}
+
+/// A span as the key of its series: looks a series up without allocating.
+pub(in crate::export) struct KeyOf<'a> {
+    span: &'a Span,
+    identity: AttributeSet,
+    parts: Parts<'a>,
+}
+
+impl<'a> KeyOf<'a> {
+    pub(super) fn new(span: &'a Span, identity: AttributeSet) -> Self {
+        let http = &span.http;
+        let has = |attribute| identity.has(attribute);
+        let text = |attribute, text: &'a str| if has(attribute) { text } else { "" };
+        let parts = Parts {
+            service: Identity::new(&span.service, identity),
+            server_address: text(Attribute::ServerAddress, &http.server_address),
+            server_port: if has(Attribute::ServerPort) { http.server_port } else { 0 },
+            route: http.route.as_deref().filter(|_| has(Attribute::Route)),
+            method: text(Attribute::Method, http.method),
+            status: if has(Attribute::Status) { http.status } else { 0 },
+            path: text(Attribute::Path, &http.path),
+            client: has(Attribute::ClientAddress).then(|| span.peer.ip()),
+        };
+        Self { span, identity, parts }
+    }
+
+    pub(super) fn to_key(&self) -> Key {
+        let (parts, http) = (&self.parts, &self.span.http);
         Key {
-            service: ServiceKey(Arc::clone(&self.0.service)),
-            server_address: http.server_address.clone(),
-            server_port: http.server_port,
-            route: http.route.clone(),
-            method: http.method,
-            status: http.status,
+            identity: self.identity,
+            service: Arc::clone(&self.span.service),
+            server_address: parts.server_address.into(),
+            server_port: parts.server_port,
+            route: http.route.clone().filter(|_| parts.route.is_some()),
+            method: if parts.method.is_empty() { "" } else { http.method },
+            status: parts.status,
+            path: parts.path.into(),
+            client: parts.client,
         }
     }
 }
 
 impl Hash for KeyOf<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let http = &self.0.http;
-        hash(
-            state,
-            &self.0.service,
-            &http.server_address,
-            http.server_port,
-            http.route.as_deref(),
-            http.method,
-            http.status,
-        );
+        self.parts.hash(state);
     }
-}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        hash(
-            state,
-            &self.service.0,
-            &self.server_address,
-            self.server_port,
-            self.route.as_deref(),
-            self.method,
-            self.status,
-        );
-    }
-}
-
-/// One function for both, so that they can't differ.
-fn hash<H: Hasher>(
-    state: &mut H,
-    service: &Service,
-    address: &str,
-    port: u16,
-    route: Option<&str>,
-    method: &str,
-    status: u16,
-) {
-    // The rest of the service follows from its instance, or else `equivalent` tells them apart.
-    (&service.instance_id, &service.name, address, port, route, method, status).hash(state);
 }
 
 impl Equivalent<Arc<Key>> for KeyOf<'_> {
     fn equivalent(&self, key: &Arc<Key>) -> bool {
-        let http = &self.0.http;
-        (Arc::ptr_eq(&key.service.0, &self.0.service) || key.service.0 == self.0.service)
-            && key.status == http.status
-            && key.method == http.method
-            && key.server_port == http.server_port
-            && key.server_address == http.server_address
-            && key.route == http.route
+        self.parts == key.parts()
     }
 }

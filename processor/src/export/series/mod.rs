@@ -1,16 +1,18 @@
-//! RED metrics (rate, errors, duration) of the observed processes: one table that every reader of metrics shows.
+//! RED metrics (rate, errors, duration) of the observed processes: in tables, which the readers of metrics show.
 //!
-//! in   spans; each is two hash look-ups at most and no allocation once its series exists
+//! in   spans; each is two hash look-ups at most for each reader and no allocation once its series exists
 //! out  snapshots, for the Prometheus endpoint and for OTLP
-//! keeps at most [`table::MAX_SERIES`] series per metric, beyond them one folded series per service; a series without
+//! keeps at most [`table::MAX_SERIES`] series per metric and reader, beyond them one folded series per service; a series without
 //!      news for [`table::TIME_TO_LIVE`] ends
 //!
 //! Names, attributes and buckets are those of OpenTelemetry eBPF Instrumentation, so that dashboards for it work.
 
+mod attributes;
 mod exemplar;
 mod exponential;
 mod histogram;
 mod key;
+mod layout;
 mod metric;
 mod table;
 
@@ -18,18 +20,24 @@ use super::{BoxedExporter, ExportError, Exporter, Parts};
 use crate::config::Config;
 use crate::config::otlp::{Exemplars, Exponential};
 use crate::discover::sdk::Tells;
-use crate::model::{Service, Span, SpanKind};
+use crate::model::{Service, Span};
+use crate::select::AttributeSelection;
 use crate::telemetry::Telemetry;
+pub(super) use attributes::{Attribute, AttributeSet};
 pub(super) use exemplar::Exemplar;
 pub(super) use exponential::ExponentialHistogram;
 pub(super) use histogram::{DURATION_BOUNDS_NS, Histogram, SIZE_BOUNDS_BYTES};
-pub(super) use key::{Key, ServiceKey};
-pub(super) use metric::{CLIENT, Field, Metric, SERVER};
+pub(super) use key::{Identity, Key};
+pub(super) use layout::{Layout, Readers, Shown};
+pub(super) use metric::Field;
+#[cfg(test)]
+pub(super) use metric::SERVER;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+pub(super) use table::{Exponentials, Requests, Series, Targets, real};
 #[cfg(test)]
 pub(super) use table::{MAX_SERIES, TIME_TO_LIVE};
-pub(super) use table::{Requests, Series, Targets, real};
 
 const NAME: &str = "metrics";
 
@@ -69,10 +77,13 @@ pub(super) struct Keep {
 impl Keep {
     /// What the readers that `config` asks for need.
     pub(super) fn of(config: &Config) -> Self {
-        config.otlp.metrics.as_ref().map_or_else(Self::default, |metrics| Self {
-            exponential: metrics.exponential,
-            exemplars: metrics.exemplars,
-        })
+        let (otlp, prometheus) = (config.otlp.metrics.as_ref(), config.prometheus.as_ref());
+        let exponential = otlp.and_then(|metrics| metrics.exponential);
+        let native = prometheus.map(|prometheus| prometheus.native.bounds());
+        Self {
+            exponential: exponential.into_iter().chain(native).reduce(Exponential::or_finer),
+            exemplars: otlp.map(|metrics| metrics.exemplars).unwrap_or_default(),
+        }
     }
 }
 
@@ -84,54 +95,49 @@ pub(super) struct Store {
     keep: Keep,
 }
 
-/// One table per kind of span. A clone is a snapshot: keys are shared, only numbers are copied.
-#[derive(Clone, Default)]
+/// A clone is a snapshot: keys are shared, only numbers are copied.
+#[derive(Clone)]
 pub(super) struct Tables {
-    pub(super) server: Requests,
-    pub(super) client: Requests,
+    pub(super) requests: Vec<Table>,
     pub(super) targets: Targets,
 }
 
+/// The series of some metrics.
+#[derive(Clone)]
+pub(super) struct Table {
+    pub(super) layout: Arc<Layout>,
+    pub(super) requests: Requests,
+}
+
 impl Store {
-    pub(super) fn new(telemetry: Telemetry, keep: Keep) -> Self {
-        Self { tables: Arc::default(), telemetry, keep }
+    /// Tables for what `readers` read.
+    pub(super) fn new(
+        telemetry: Telemetry,
+        keep: Keep,
+        selection: &AttributeSelection,
+        readers: Readers,
+    ) -> Self {
+        let table = |layout| Table { layout: Arc::new(layout), requests: Requests::default() };
+        let requests = layout::layouts(selection, readers).into_iter().map(table).collect();
+        let tables = Tables { requests, targets: Targets::default() };
+        Self { tables: Arc::new(Mutex::new(tables)), telemetry, keep }
     }
 
     pub(super) fn record(&self, spans: &[Span], now: Instant) {
         let mut tables = self.lock();
-        let (mut overflow, mut recorded) = ([0_u64; 2], 0);
-        let mut seen: Option<&Arc<Service>> = None;
-        for span in spans.iter().filter(|span| span.signals.metrics) {
-            recorded += 1;
-            // spans of one service come in runs
-            if seen.replace(&span.service).is_none_or(|before| !Arc::ptr_eq(before, &span.service)) {
-                tables.targets.saw(&span.service, now);
-            }
-            let (requests, overflow) = match (span.kind, &mut overflow) {
-                (SpanKind::Server, [server, _]) => (&mut tables.server, server),
-                (SpanKind::Client, [_, client]) => (&mut tables.client, client),
-            };
-            *overflow += u64::from(!requests.record(span, &self.keep, now));
-        }
+        let recorded = tables.record(spans, &self.keep, now);
+        let overflow = tables.take_overflow();
         drop(tables);
         self.telemetry.spans_exported(NAME, recorded);
-        let [server, client] = overflow;
-        self.count_overflow(SERVER, server);
-        self.count_overflow(CLIENT, client);
-    }
-
-    /// The three metrics of a table share their series.
-    fn count_overflow(&self, metrics: [Metric; 3], n: u64) {
-        if n > 0 {
-            metrics.iter().for_each(|metric| self.telemetry.series_overflow(metric.prometheus, n));
+        for (metric, n) in overflow {
+            self.telemetry.series_overflow(metric, n);
         }
     }
 
     /// Short under the lock: expired series go, numbers are copied.
     pub(super) fn snapshot(&self, now: Instant) -> Tables {
         let mut tables = self.lock();
-        tables.server.expire(now);
-        tables.client.expire(now);
+        tables.requests.iter_mut().for_each(|table| table.requests.expire(now));
         tables.targets.expire(now);
         tables.clone()
     }
@@ -141,3 +147,47 @@ impl Store {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl Tables {
+    fn record(&mut self, spans: &[Span], keep: &Keep, now: Instant) -> u64 {
+        let mut recorded = 0;
+        let mut seen: Option<&Arc<Service>> = None;
+        for span in spans.iter().filter(|span| span.signals.metrics) {
+            recorded += 1;
+            // spans of one service come in runs
+            if seen.replace(&span.service).is_none_or(|before| !Arc::ptr_eq(before, &span.service)) {
+                self.targets.saw(&span.service, now);
+            }
+            for table in self.requests.iter_mut().filter(|table| table.layout.kind == span.kind) {
+                table.requests.record(span, table.layout.identity, keep, now);
+            }
+        }
+        recorded
+    }
+
+    /// Observations that went to an overflow series, by metric. One that two readers read apart counts once.
+    fn take_overflow(&mut self) -> BTreeMap<&'static str, u64> {
+        let mut overflow = BTreeMap::new();
+        for table in &mut self.requests {
+            let n = std::mem::take(&mut table.requests.overflowed);
+            let shown = table.layout.prometheus.iter().chain(&table.layout.otlp);
+            for metric in shown.map(|shown| shown.metric.prometheus).filter(|_| n > 0) {
+                let most = overflow.entry(metric).or_insert(0);
+                *most = n.max(*most);
+            }
+        }
+        overflow
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// With the defaults, for both readers.
+    pub(super) fn of_defaults(telemetry: Telemetry, keep: Keep) -> Self {
+        let readers = Readers { prometheus: true, otlp: true };
+        Self::new(telemetry, keep, &AttributeSelection::default(), readers)
+    }
+}
+
+#[cfg(test)]
+mod tests;

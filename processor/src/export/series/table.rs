@@ -1,10 +1,11 @@
 //! Series by key, bounded in number and time.
 
 use super::Keep;
+use super::attributes::{Attribute, AttributeSet};
 use super::exemplar::{self, Exemplar};
 use super::exponential::ExponentialHistogram;
 use super::histogram::{DURATION_BOUNDS_NS, Histogram, SIZE_BOUNDS_BYTES};
-use super::key::{Key, KeyOf, ServiceKey};
+use super::key::{Identity, Key, KeyOf};
 use crate::model::{Service, Span, UnixNanos};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -126,31 +127,31 @@ pub(in crate::export) fn real(n: u64) -> f64 {
     n as f64
 }
 
-/// All series of the requests of one kind of span.
+/// All series of one table.
 #[derive(Clone, Default)]
 pub(in crate::export) struct Requests {
     pub(in crate::export) series: HashMap<Arc<Key>, Series, RandomState>,
     /// By service name, which is empty for services beyond [`MAX_OVERFLOW_SERIES`].
     pub(in crate::export) overflow: HashMap<Arc<str>, Series, RandomState>,
+    /// Observations that went there and were not reported yet.
+    pub(super) overflowed: u64,
     swept: Option<Instant>,
 }
 
 impl Requests {
-    /// Counts a span; `false`: in the overflow series of its service, because there is no room for another series.
-    pub(in crate::export) fn record(&mut self, span: &Span, keep: &Keep, now: Instant) -> bool {
-        let key = KeyOf(span);
+    /// Counts a span, in the overflow series of its service if there is no room for another series.
+    pub(super) fn record(&mut self, span: &Span, identity: AttributeSet, keep: &Keep, now: Instant) {
+        let key = KeyOf::new(span, identity);
         if let Some(series) = self.series.get_mut(&key) {
-            series.observe(span, keep, now);
-            return true;
+            return series.observe(span, keep, now);
         }
-        let has_room = self.has_room(now);
-        let series = if has_room {
+        let series = if self.has_room(now) {
             self.series.entry(Arc::new(key.to_key())).or_insert_with(|| Series::new(span, keep, now))
         } else {
-            self.overflow_of(span, keep, now)
+            self.overflowed += 1;
+            self.overflow_of(span, identity, keep, now)
         };
         series.observe(span, keep, now);
-        has_room
     }
 
     /// Forgets series without news.
@@ -168,55 +169,72 @@ impl Requests {
         self.series.len() < MAX_SERIES
     }
 
-    fn overflow_of(&mut self, span: &Span, keep: &Keep, now: Instant) -> &mut Series {
-        let service = span.service.name.as_str();
+    fn overflow_of(&mut self, span: &Span, identity: AttributeSet, keep: &Keep, now: Instant) -> &mut Series {
+        let is_named = identity.has(Attribute::ServiceName);
+        let service = if is_named { span.service.name.as_str() } else { "" };
         let has_room = self.overflow.len() < MAX_OVERFLOW_SERIES || self.overflow.contains_key(service);
         let name = if has_room { service } else { "" };
         self.overflow.entry(Arc::from(name)).or_insert_with(|| Series::new(span, keep, now))
     }
 }
 
-/// The services that were seen, for `target_info`.
+/// The processes that were seen, for `target_info`.
 #[derive(Clone, Default)]
 pub(in crate::export) struct Targets {
-    pub(in crate::export) last_seen: HashMap<ByContent, Instant, RandomState>,
+    last_seen: HashMap<Target, Instant, RandomState>,
 }
 
-/// A service, hashed by content.
-#[derive(Clone, Eq, PartialEq)]
-pub(in crate::export) struct ByContent(pub(in crate::export) ServiceKey);
+/// A process as it was described last.
+#[derive(Clone)]
+struct Target(Arc<Service>);
 
-impl std::hash::Hash for ByContent {
+/// The process of a span: looks a target up without a reference count.
+#[derive(Eq, Hash, PartialEq)]
+struct TargetOf<'a>(Identity<'a>);
+
+impl std::hash::Hash for Target {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.0.0.instance_id.hash(state);
+        TargetOf::new(&self.0).hash(state);
     }
 }
 
-struct Borrowed<'a>(&'a Arc<Service>);
-
-impl std::hash::Hash for Borrowed<'_> {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.0.instance_id.hash(state);
+impl PartialEq for Target {
+    fn eq(&self, other: &Self) -> bool {
+        TargetOf::new(&self.0) == TargetOf::new(&other.0)
     }
 }
 
-impl hashbrown::Equivalent<ByContent> for Borrowed<'_> {
-    fn equivalent(&self, key: &ByContent) -> bool {
-        Arc::ptr_eq(self.0, &key.0.0) || *self.0 == key.0.0
+impl Eq for Target {}
+
+impl<'a> TargetOf<'a> {
+    fn new(service: &'a Service) -> Self {
+        Self(Identity::new(service, AttributeSet::SERVICE))
+    }
+}
+
+impl hashbrown::Equivalent<Target> for TargetOf<'_> {
+    fn equivalent(&self, target: &Target) -> bool {
+        *self == TargetOf::new(&target.0)
     }
 }
 
 impl Targets {
-    /// A service beyond [`MAX_SERIES`] is not told about; its requests still are.
-    pub(in crate::export) fn saw(&mut self, service: &Arc<Service>, now: Instant) {
-        if let Some(last) = self.last_seen.get_mut(&Borrowed(service)) {
-            *last = now;
-        } else if self.last_seen.len() < MAX_SERIES {
-            self.last_seen.insert(ByContent(ServiceKey(Arc::clone(service))), now);
+    /// A process beyond [`MAX_SERIES`] is not told about; its requests still are.
+    pub(super) fn saw(&mut self, service: &Arc<Service>, now: Instant) {
+        let is_known = self.last_seen.remove(&TargetOf::new(service)).is_some();
+        if is_known || self.last_seen.len() < MAX_SERIES {
+            self.last_seen.insert(Target(Arc::clone(service)), now);
         }
     }
 
-    pub(in crate::export) fn expire(&mut self, now: Instant) {
+    pub(super) fn expire(&mut self, now: Instant) {
         self.last_seen.retain(|_, last| is_fresh(*last, now));
+    }
+
+    /// All of them, in a stable order.
+    pub(in crate::export) fn services(&self) -> Vec<&Service> {
+        let mut services: Vec<&Service> = self.last_seen.keys().map(|target| &*target.0).collect();
+        services.sort_unstable_by_key(|service| Identity::new(service, AttributeSet::SERVICE));
+        services
     }
 }

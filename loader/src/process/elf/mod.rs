@@ -14,6 +14,7 @@ mod child;
 mod environment;
 mod language;
 mod maps;
+mod marks;
 mod seccomp;
 #[cfg(test)]
 mod tests;

@@ -126,7 +126,10 @@ fn programs_of_every_language_are_known_by_facts() {
                 wrong.extend((!is_right).then_some(line));
             }
             Err(reason) => {
-                println!("skipped: programs_of_every_language_are_known_by_facts, {}: {reason}", program.name);
+                println!(
+                    "skipped: programs_of_every_language_are_known_by_facts, {}: {reason}",
+                    program.name
+                );
             }
         }
     }

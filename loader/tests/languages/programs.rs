@@ -1,8 +1,6 @@
 //! Every program that is examined, and what it is.
 
-use super::build::{
-    c, c_that_loads, cpp, dotnet, go, java, mono, run, rust, stripped, without_sections,
-};
+use super::build::{c, c_that_loads, cpp, dotnet, go, java, mono, run, rust, stripped, without_sections};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -71,11 +69,7 @@ const PHP: &str = "echo \"ready\\n\"; fgets(STDIN);";
 const ERLANG: &str = "io:format(\"ready~n\"), io:get_line(\"\").";
 const PERL: &str = "$| = 1; print \"ready\\n\"; <STDIN>";
 
-const fn program(
-    name: &'static str,
-    is: &'static str,
-    start: fn(&Path) -> Result<Start, String>,
-) -> Program {
+const fn program(name: &'static str, is: &'static str, start: fn(&Path) -> Result<Start, String>) -> Program {
     Program { name, is, start }
 }
 
@@ -109,7 +103,9 @@ pub(crate) const PROGRAMS: [Program; 42] = [
     }),
     program("Rust, static", "rust", |at| rust(at, &["-O", "-Ctarget-feature=+crt-static"]).map(Start::of)),
     program("Python of Debian", "python", |_| Ok(Start::named("/usr/bin/python3").with(&["-c", PYTHON]))),
-    program("Python in a venv", "python", |_| Ok(Start::of(found("python/bin/python")?).with(&["-c", PYTHON]))),
+    program("Python in a venv", "python", |_| {
+        Ok(Start::of(found("python/bin/python")?).with(&["-c", PYTHON]))
+    }),
     program("Python of PATH", "python", |_| Ok(Start::named("python3").with(&["-c", PYTHON]))),
     program("PyPy", "python", |_| Ok(Start::named("pypy3").with(&["-c", PYTHON]))),
     program("Python that loads Ruby and a JVM", "python", |_| {
@@ -121,7 +117,9 @@ pub(crate) const PROGRAMS: [Program; 42] = [
     program("Apache with mod_php", "php", |at| apache(at, "php")),
     program("Node.js", "nodejs", |_| Ok(Start::named("node").with(&["-e", JAVASCRIPT]))),
     program("Deno", "deno", deno),
-    program("Bun", "bun", |_| Ok(Start::of(found("node/node_modules/bun/bin/bun.exe")?).with(&["-e", JAVASCRIPT]))),
+    program("Bun", "bun", |_| {
+        Ok(Start::of(found("node/node_modules/bun/bin/bun.exe")?).with(&["-e", JAVASCRIPT]))
+    }),
     program("Bun, compiled", "bun", bun_compiled),
     program("Bun 1.1", "bun", |_| {
         Ok(Start::of(found("native/node_modules/@oven/bun-linux-x64/bin/bun")?).with(&["-e", JAVASCRIPT]))
@@ -148,7 +146,8 @@ fn nginx(at: &Path) -> Result<Start, String> {
          http {{\naccess_log off;\n{paths}server {{ listen unix:{place}/socket; }}\n}}\n"
     );
     write(&config, &text)?;
-    let start = Start::of(found("nginx")?).with(&["-p", &at.to_string_lossy(), "-c", &config.to_string_lossy()]);
+    let start =
+        Start::of(found("nginx")?).with(&["-p", &at.to_string_lossy(), "-c", &config.to_string_lossy()]);
     Ok(start.when(Ready::File(at.join("pid"))))
 }
 
@@ -175,7 +174,8 @@ fn apache(at: &Path, module: &str) -> Result<Start, String> {
 fn only_file(directory: &str, prefix: &str) -> Result<PathBuf, String> {
     let entries = fs::read_dir(directory).map_err(|error| format!("{directory}: {error}"))?;
     let mut paths = entries.flatten().map(|entry| entry.path());
-    let fits = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix));
+    let fits =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix));
     paths.find(fits).ok_or_else(|| format!("no {prefix}* in {directory}: scripts/setup --test"))
 }
 
@@ -198,7 +198,8 @@ fn php_fpm(at: &Path) -> Result<Start, String> {
 fn deno(at: &Path) -> Result<Start, String> {
     let machine = if cfg!(target_arch = "aarch64") { "linux-arm64-glibc" } else { "linux-x64-glibc" };
     let program = found(&format!("node/node_modules/@deno/{machine}/deno"))?;
-    let mut start = Start::of(program).with(&["eval", "console.log('ready'); await Deno.stdin.read(new Uint8Array(1))"]);
+    let mut start =
+        Start::of(program).with(&["eval", "console.log('ready'); await Deno.stdin.read(new Uint8Array(1))"]);
     start.command.env("DENO_DIR", at).env("DENO_NO_UPDATE_CHECK", "1");
     Ok(start)
 }

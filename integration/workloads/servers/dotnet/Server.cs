@@ -13,7 +13,9 @@ static class Server {
 
     static void Main(string[] words) {
         var listener = new HttpListener();
-        listener.Prefixes.Add("http://127.0.0.1:" + words[0] + "/");
+        foreach (var host in new[] { "127.0.0.1", "localhost" }) {
+            listener.Prefixes.Add("http://" + host + ":" + words[0] + "/");
+        }
         listener.Start();
         while (true) {
             var context = listener.GetContext();

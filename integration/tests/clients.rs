@@ -202,8 +202,12 @@ fn client_spans_equal_what_each_client_did() {
     for done in clients.into_iter().map(Client::run) {
         let name = done.name;
         let own = own_rows(&done.said);
-        let logged: Vec<_> =
-            server.rows("/", 0).into_iter().filter(|row| row.0.contains(&format!("/{name}-"))).collect();
+        // the server logs after it answered
+        let logged = wait_until("its requests in the server's log", TOLD, || {
+            let mut rows = server.rows_now("/");
+            rows.retain(|row| row.0.contains(&format!("/{name}-")));
+            (rows.len() >= COUNT).then_some(rows)
+        });
         let told = client_rows(&agent, name, COUNT);
         assert_eq!(own.len(), COUNT, "{name} makes all its requests");
         if own != logged || own != told {

@@ -42,6 +42,7 @@ enum process_language {
 	LANGUAGE_ERLANG = 11,
 	LANGUAGE_RUST = 12,
 	LANGUAGE_CPP = 13,
+	LANGUAGE_SWIFT = 14,
 	LANGUAGE_MAX,
 };
 

@@ -61,11 +61,12 @@ pub enum Language {
     Erlang = 11,
     Rust = 12,
     Cpp = 13,
+    Swift = 14,
 }
 
 impl Language {
     /// Every language, in the order of the numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Unknown,
         Self::Generic,
         Self::Go,
@@ -80,6 +81,7 @@ impl Language {
         Self::Erlang,
         Self::Rust,
         Self::Cpp,
+        Self::Swift,
     ];
 
     /// The language with this number; one that a newer side knows is [`Self::Generic`].
@@ -106,6 +108,7 @@ impl Language {
             Self::Erlang => "erlang",
             Self::Rust => "rust",
             Self::Cpp => "cpp",
+            Self::Swift => "swift",
         }
     }
 

@@ -66,6 +66,11 @@ impl Connection {
         Ok(Self { stream: BufReader::with_capacity(64 * 1024, stream) })
     }
 
+    /// Its own port.
+    pub fn local_port(&self) -> io::Result<u16> {
+        Ok(self.stream.get_ref().local_addr()?.port())
+    }
+
     /// One write.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.get_mut().write_all(bytes)

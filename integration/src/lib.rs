@@ -17,6 +17,7 @@ pub mod runtime;
 pub mod server;
 pub mod span;
 pub mod stage;
+pub mod told;
 
 pub use agent::{Agent, Options};
 pub use span::Span;

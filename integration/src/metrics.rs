@@ -37,6 +37,13 @@ impl Metrics {
         self.samples.iter().filter(|(series, _)| fits(series)).map(|(_, value)| value).sum()
     }
 
+    /// Series of exactly this name, each with its labels.
+    pub fn series<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        let name = name.to_owned();
+        let of_name = move |series: &&str| series.split('{').next() == Some(&name);
+        self.samples.iter().map(|(series, _)| series.as_str()).filter(of_name)
+    }
+
     /// Series of `name` that are not zero, for messages of tests.
     #[must_use]
     pub fn non_zero(&self, name: &str) -> Vec<String> {

@@ -4,7 +4,7 @@ use crate::{
     client::{Connection, Response},
     span::Row,
 };
-use std::{fmt::Write, io, thread};
+use std::{fmt::Write, io, ops::RangeInclusive, thread, time::SystemTime};
 
 /// One request to be made.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,10 @@ pub struct Seen {
     pub plain: Row,
     /// Request or response came in chunks.
     pub is_chunked: bool,
+    /// The client's port.
+    pub port: u16,
+    /// From before the request was sent until the response was read.
+    pub when: RangeInclusive<SystemTime>,
 }
 
 /// Bytes in one chunk of a request.
@@ -96,9 +100,11 @@ impl Line {
             None => Connection::open(self.port)?,
         };
         let (head, body) = kind.request(path, self.is_fresh);
+        let begin = SystemTime::now();
         connection.send(format!("{head}{body}").as_bytes())?;
         let response = connection.response(kind.method)?;
-        let seen = kind.seen(path, body.len(), &response);
+        let when = begin..=SystemTime::now();
+        let seen = Seen { port: connection.local_port()?, when, ..kind.seen(path, body.len(), &response) };
         if !self.is_fresh && !response.is_last {
             self.open = Some(connection);
         }
@@ -142,6 +148,8 @@ impl Kind {
             wire: row(wire_bytes, response.wire_bytes),
             plain: row(self.body_bytes(), body),
             is_chunked: matches!(self.body, Body::Chunks(_)) || response.wire_bytes != body,
+            port: 0,
+            when: SystemTime::UNIX_EPOCH..=SystemTime::UNIX_EPOCH,
         }
     }
 }

@@ -19,6 +19,7 @@ pub struct Span {
     pub parent_id: String,
     pub host_name: String,
     pub host_port: String,
+    pub peer_port: String,
 }
 
 /// What a server's own log says of one exchange: path with id, method, status, request and response body bytes.
@@ -56,6 +57,7 @@ impl Span {
             parent_id: text(&value["parentSpanID"]),
             host_name: text(&value["hostName"]),
             host_port: text(&value["hostPort"]),
+            peer_port: text(&value["peerPort"]),
         }
     }
 }

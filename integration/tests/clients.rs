@@ -3,7 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test panics with what it wanted")]
 
 use ratatosk_integration::{
-    Agent, Options, agent::TOLD, component, guard, server::Server, span::Row, stage, wait_until,
+    Agent, Options,
+    agent::TOLD,
+    component, guard,
+    server::Server,
+    span::Row,
+    stage,
+    told::{self, Side, Sums},
+    wait_until,
 };
 use std::{
     fmt::Write as _,
@@ -23,24 +30,37 @@ const KINDS: [(&str, &str, usize); 5] =
 /// A client that waits for a line on its stdin; its process is there already, so that it can be selected by its pid.
 struct Client {
     name: &'static str,
+    /// `telemetry.sdk.language` of its process.
+    language: &'static str,
     child: Child,
+}
+
+/// What one did.
+struct Done {
+    name: &'static str,
+    language: &'static str,
+    pid: u32,
+    /// Its own report.
+    said: String,
 }
 
 impl Client {
     /// The command replaces the shell that waits, so the pid stays.
-    fn waiting(name: &'static str, command: &[&str]) -> Self {
+    fn waiting(name: &'static str, language: &'static str, command: &[&str]) -> Self {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", "read _ && exec \"$@\" </dev/null", name]).args(command);
         shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self { name, child: shell.spawn().unwrap() }
+        Self { name, language, child: shell.spawn().unwrap() }
     }
 
     /// Lets it go, and waits for its end.
-    fn run(mut self) -> (&'static str, String) {
+    fn run(mut self) -> Done {
+        let pid = self.child.id();
         self.child.stdin.take().unwrap().write_all(b"\n").unwrap();
         let Output { status, stdout, stderr } = self.child.wait_with_output().unwrap();
         assert!(status.success(), "{}: {status}: {}", self.name, String::from_utf8_lossy(&stderr));
-        (self.name, String::from_utf8(stdout).unwrap())
+        let said = String::from_utf8(stdout).unwrap();
+        Done { name: self.name, language: self.language, pid, said }
     }
 }
 
@@ -49,26 +69,32 @@ fn waiting_clients(test: &str, port: u16, folder: &Path) -> Vec<Client> {
     let (port, count) = (port.to_string(), COUNT.to_string());
     let curl_config = folder.join("curl.conf");
     std::fs::write(&curl_config, curl(&port)).unwrap();
-    let mut clients = vec![Client::waiting("curl", &["curl", "-q", "-K", &curl_config.to_string_lossy()])];
+    let mut clients =
+        vec![Client::waiting("curl", "generic", &["curl", "-q", "-K", &curl_config.to_string_lossy()])];
     let python = stage::workload("servers/python/clients.py").to_string_lossy().into_owned();
-    let mut add =
-        |name: &'static str, component: &str, command: &dyn Fn(&str) -> Vec<String>| match component::find(
-            component,
-        ) {
-            Err(reason) => println!("skipped: {test}, {name}: {reason}"),
-            Ok(place) => {
-                let mut words = command(&place.to_string_lossy());
-                words.extend([port.clone(), name.to_owned(), count.clone()]);
-                clients.push(Client::waiting(name, &words.iter().map(String::as_str).collect::<Vec<_>>()));
-            }
-        };
+    let mut add = |(name, language): (&'static str, &'static str),
+                   component: &str,
+                   command: &dyn Fn(&str) -> Vec<String>| match component::find(component) {
+        Err(reason) => println!("skipped: {test}, {name}: {reason}"),
+        Ok(place) => {
+            let mut words = command(&place.to_string_lossy());
+            words.extend([port.clone(), name.to_owned(), count.clone()]);
+            clients.push(Client::waiting(
+                name,
+                language,
+                &words.iter().map(String::as_str).collect::<Vec<_>>(),
+            ));
+        }
+    };
     let library =
         |place: &str, name: &str| [&format!("{place}/bin/python"), &python, name].map(str::to_owned).to_vec();
-    add("requests", "python", &|place| library(place, "requests"));
-    add("aiohttp", "python", &|place| library(place, "aiohttp"));
-    add("fetch", "node", &|place| ["node", &format!("{place}/fetch.mjs")].map(str::to_owned).to_vec());
-    add("go", "go", &|place| vec![format!("{place}/client")]);
-    add("java", "java", &|place| {
+    add(("requests", "python"), "python", &|place| library(place, "requests"));
+    add(("aiohttp", "python"), "python", &|place| library(place, "aiohttp"));
+    add(("fetch", "nodejs"), "node", &|place| {
+        ["node", &format!("{place}/fetch.mjs")].map(str::to_owned).to_vec()
+    });
+    add(("go", "go"), "go", &|place| vec![format!("{place}/client")]);
+    add(("java", "java"), "java", &|place| {
         ["java", "-Xmx64m", "-XX:TieredStopAtLevel=1", "-cp", &format!("{place}/classes"), "truth.JdkClient"]
             .map(str::to_owned)
             .to_vec()
@@ -127,6 +153,32 @@ fn client_rows(agent: &Agent, name: &str, count: usize) -> Vec<Row> {
     }
 }
 
+/// Its metrics are those of its process, add up to its spans, and say what it is written in.
+fn compare_process(agent: &Agent, done: &Done, port: u16) -> Result<(), String> {
+    let Done { name, language, pid, .. } = done;
+    let (of_process, port) = (format!(":{pid}\""), port.to_string());
+    let deadline = Instant::now() + TOLD;
+    let (metrics, counted, spans) = loop {
+        let mut spans = agent.spans();
+        spans.retain(|span| span.path.contains(&format!("/{name}-")));
+        let metrics = agent.scrape();
+        let counted = told::sums(&metrics, Side::Client, &of_process);
+        if counted == Sums::of(&spans) || Instant::now() > deadline {
+            break (metrics, counted, spans);
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
+    let languages: Vec<_> = told::languages(&metrics).remove(pid).into_iter().flatten().collect();
+    let elsewhere = spans.iter().find(|span| span.host_port != port);
+    let printed = Sums::of(&spans);
+    if counted == printed && languages == [*language] && elsewhere.is_none() {
+        return Ok(());
+    }
+    Err(format!(
+        "{name}: metrics {counted:?}, spans {printed:?}, told as {languages:?}, not {language}; {elsewhere:?}"
+    ))
+}
+
 /// What a client says of itself.
 fn own_rows(said: &str) -> Vec<Row> {
     let row = |line: &str| -> Row {
@@ -147,10 +199,15 @@ fn client_spans_equal_what_each_client_did() {
     let clients = waiting_clients(test, server.port, folder.path());
     let agent = observe(&clients);
     let mut failures = Vec::new();
-    for (name, said) in clients.into_iter().map(Client::run) {
-        let own = own_rows(&said);
-        let logged: Vec<_> =
-            server.rows("/", 0).into_iter().filter(|row| row.0.contains(&format!("/{name}-"))).collect();
+    for done in clients.into_iter().map(Client::run) {
+        let name = done.name;
+        let own = own_rows(&done.said);
+        // the server logs after it answered
+        let logged = wait_until("its requests in the server's log", TOLD, || {
+            let mut rows = server.rows_now("/");
+            rows.retain(|row| row.0.contains(&format!("/{name}-")));
+            (rows.len() >= COUNT).then_some(rows)
+        });
         let told = client_rows(&agent, name, COUNT);
         assert_eq!(own.len(), COUNT, "{name} makes all its requests");
         if own != logged || own != told {
@@ -162,7 +219,11 @@ fn client_spans_equal_what_each_client_did() {
                 "{name}: own, logged, told {counts:?}; lost {lost:#?}; otherwise {other:#?}; {incomplete:?}"
             ));
         } else {
-            println!("told: {name}: {COUNT} requests, each once, with method, status and both sizes");
+            failures.extend(compare_process(&agent, &done, server.port).err());
+            println!(
+                "told: {name}: {COUNT} requests of a {} process, with method, status, sizes",
+                done.language
+            );
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
@@ -181,12 +242,13 @@ fn client_spans_of_wrk_equal_its_count_and_the_log() {
     let connections = CONNECTIONS.to_string();
     let script = script.to_string_lossy();
     let wrk = ["wrk", "-t", "2", "-c", &connections, "-d", "2s", "-s", &script, &url, "--", "1"];
-    let client = Client::waiting("wrk", &wrk);
+    let client = Client::waiting("wrk", "generic", &wrk);
     let agent = observe(std::slice::from_ref(&client));
-    let (_, said) = client.run();
-    let counted = said.lines().find_map(|line| line.trim().split_once(" requests in")).unwrap();
+    let done = client.run();
+    let counted = done.said.lines().find_map(|line| line.trim().split_once(" requests in")).unwrap();
     let counted: usize = counted.0.parse().unwrap();
     let mut told = client_rows(&agent, "wrk", counted);
+    compare_process(&agent, &done, server.port).unwrap();
     told.retain(|row| row.2 == 200);
     let log = server.rows("/r/wrk-", counted);
     let otherwise: Vec<_> = told.iter().filter(|row| log.binary_search(row).is_err()).take(5).collect();

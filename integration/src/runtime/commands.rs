@@ -91,6 +91,13 @@ pub(super) fn bun(place: &Place) -> Vec<Command> {
     vec![command]
 }
 
+/// `HttpListener`.
+pub(super) fn mono(place: &Place) -> Vec<Command> {
+    let mut command = Command::new("mono");
+    command.arg(place.component().join("server.dll")).arg(place.port.to_string());
+    vec![command]
+}
+
 /// A program of the component that takes its port.
 pub(super) fn binary(place: &Place, name: &str) -> Vec<Command> {
     let mut command = Command::new(place.component().join(name));

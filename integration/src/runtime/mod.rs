@@ -13,7 +13,7 @@ use crate::{
 };
 use nix::{
     sys::signal::{Signal, killpg},
-    unistd::Pid,
+    unistd::{Pid, getpgid},
 };
 use serde_json::Value;
 use std::{
@@ -36,6 +36,8 @@ const LOGGED: Duration = Duration::from_secs(10);
 pub struct Kind {
     /// Its name in ids, in messages and in docs/languages.md.
     pub name: &'static str,
+    /// `telemetry.sdk.language` of its processes.
+    pub language: &'static str,
     /// Component that it needs, and a second one.
     components: [&'static str; 2],
     /// Takes a request whose body comes in chunks.
@@ -62,56 +64,60 @@ pub struct Running {
     directory: TempDir,
 }
 
-const fn kind(name: &'static str, component: &'static str, commands: fn(&Place) -> Vec<Command>) -> Kind {
-    Kind { name, components: [component, component], takes_chunks: true, commands }
+const fn kind(
+    name: &'static str,
+    (language, component): (&'static str, &'static str),
+    commands: fn(&Place) -> Vec<Command>,
+) -> Kind {
+    Kind { name, language, components: [component, component], takes_chunks: true, commands }
 }
 
-const fn with_php(name: &'static str, commands: fn(&Place) -> Vec<Command>) -> Kind {
-    Kind { name, components: [name, "php"], takes_chunks: true, commands }
+/// What is written in C is no language of OpenTelemetry's.
+const fn with_php(name: &'static str, language: &'static str, commands: fn(&Place) -> Vec<Command>) -> Kind {
+    Kind { name, language, components: [name, "php"], takes_chunks: true, commands }
 }
 
-/// Web servers in front of PHP-FPM, and Ruby.
-pub const WEB: [Kind; 4] = [
-    with_php("nginx", web::nginx),
-    with_php("apache", web::apache),
-    with_php("caddy", web::caddy),
-    kind("puma", "puma", commands::puma),
+/// Web servers in front of PHP-FPM, Ruby, and what runs on Mono.
+pub const WEB: [Kind; 5] = [
+    with_php("nginx", "generic", web::nginx),
+    with_php("apache", "generic", web::apache),
+    with_php("caddy", "go", web::caddy),
+    kind("puma", ("ruby", "puma"), commands::puma),
+    kind("mono", ("dotnet", "dotnet"), commands::mono),
 ];
 
+const VENV: (&str, &str) = ("python", "python");
 /// Ten frameworks of Python, each under a server that its users run.
 pub const PYTHON: [Kind; 10] = [
-    kind("fastapi", "python", commands::fastapi),
-    kind("flask", "python", commands::flask),
-    kind("django", "python", commands::django),
+    kind("fastapi", VENV, commands::fastapi),
+    kind("flask", VENV, commands::flask),
+    kind("django", VENV, commands::django),
     // wsgiref hands a chunked body on unread
-    Kind {
-        takes_chunks: false,
-        ..kind("bottle", "python", |place| commands::python(place, "bottle_app.py"))
-    },
-    kind("tornado", "python", |place| commands::python(place, "tornado_app.py")),
-    kind("pyramid", "python", |place| commands::python(place, "pyramid_app.py")),
-    kind("sanic", "python", |place| commands::python(place, "sanic_app.py")),
-    kind("falcon", "python", commands::falcon),
-    kind("cherrypy", "python", |place| commands::python(place, "cherrypy_app.py")),
-    kind("hug", "hug", commands::hug),
+    Kind { takes_chunks: false, ..kind("bottle", VENV, |place| commands::python(place, "bottle_app.py")) },
+    kind("tornado", VENV, |place| commands::python(place, "tornado_app.py")),
+    kind("pyramid", VENV, |place| commands::python(place, "pyramid_app.py")),
+    kind("sanic", VENV, |place| commands::python(place, "sanic_app.py")),
+    kind("falcon", VENV, commands::falcon),
+    kind("cherrypy", VENV, |place| commands::python(place, "cherrypy_app.py")),
+    kind("hug", ("python", "hug"), commands::hug),
 ];
 
 /// JavaScript.
 pub const JAVASCRIPT: [Kind; 4] = [
-    kind("node", "node", |place| commands::node(place, "http.mjs")),
-    kind("express", "node", |place| commands::node(place, "express.mjs")),
-    kind("deno", "node", commands::deno),
-    kind("bun", "node", commands::bun),
+    kind("node", ("nodejs", "node"), |place| commands::node(place, "http.mjs")),
+    kind("express", ("nodejs", "node"), |place| commands::node(place, "express.mjs")),
+    kind("deno", ("deno", "node"), commands::deno),
+    kind("bun", ("bun", "node"), commands::bun),
 ];
 
 /// Compiled languages.
 pub const COMPILED: [Kind; 6] = [
-    kind("go", "go", |place| commands::binary(place, "server")),
-    kind("hyper", "rust", |place| commands::binary(place, "hyper-server")),
-    kind("actix", "rust", |place| commands::binary(place, "actix-server")),
-    kind("java", "java", |place| commands::java(place, "truth.JdkServer")),
-    kind("spring", "java", |place| commands::java(place, "truth.SpringServer")),
-    kind("netty", "java", |place| commands::java(place, "truth.NettyServer")),
+    kind("go", ("go", "go"), |place| commands::binary(place, "server")),
+    kind("hyper", ("rust", "rust"), |place| commands::binary(place, "hyper-server")),
+    kind("actix", ("rust", "rust"), |place| commands::binary(place, "actix-server")),
+    kind("java", ("java", "java"), |place| commands::java(place, "truth.JdkServer")),
+    kind("spring", ("java", "java"), |place| commands::java(place, "truth.SpringServer")),
+    kind("netty", ("java", "java"), |place| commands::java(place, "truth.NettyServer")),
 ];
 
 impl Kind {
@@ -150,6 +156,14 @@ impl Running {
     #[must_use]
     pub fn drive(&self) -> Vec<Seen> {
         mixed::drive(self.kind.name, self.port, self.kind.takes_chunks)
+    }
+
+    /// Whether this process is one of its own: all are of the group of the one that was started.
+    #[must_use]
+    pub fn owns(&self, pid: u32) -> bool {
+        let group = i32::try_from(pid).ok().and_then(|pid| getpgid(Some(Pid::from_raw(pid))).ok());
+        let is_of = |program: &Program| i32::try_from(program.child.id()).ok().map(Pid::from_raw) == group;
+        group.is_some() && self.programs.iter().any(is_of)
     }
 
     /// One request.

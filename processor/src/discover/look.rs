@@ -20,6 +20,8 @@ pub(super) struct Look {
     looks: u8,
     /// Since when an answer is waited for, in stream time.
     asked: Option<KtimeNs>,
+    /// Since when it speaks and can't be asked about yet, in stream time.
+    undescribed: Option<KtimeNs>,
 }
 
 impl Look {
@@ -47,16 +49,21 @@ impl Look {
 
     /// A loader that knows nothing of what was asked before.
     pub(super) fn ask_again(&mut self) {
-        (self.asked, self.looks) = (None, 0);
+        (self.asked, self.undescribed, self.looks) = (None, None, 0);
     }
 
-    /// Whether its name is not known yet, and will be soon.
-    pub(super) fn is_awaited(&self, now: KtimeNs) -> bool {
-        self.language == Language::Unknown && self.asked.is_some_and(|asked| now < asked.after(PATIENCE))
+    /// Whether its name is not known yet, and will be soon. A process may be selected by its port, and speak, before the
+    /// loader described it (`is_described`): only then it can be asked about.
+    pub(super) fn is_awaited(&mut self, now: KtimeNs, is_described: bool) -> bool {
+        let since = match self.asked {
+            None if !is_described => Some(*self.undescribed.get_or_insert(now)),
+            asked => asked,
+        };
+        self.language == Language::Unknown && since.is_some_and(|since| now < since.after(PATIENCE))
     }
 
     /// What a forked child has of it: the same program, and the same environment.
     pub(super) fn of_child(self) -> Self {
-        Self { looks: 0, asked: None, ..self }
+        Self { looks: 0, asked: None, undescribed: None, ..self }
     }
 }

@@ -188,9 +188,11 @@ impl Discovery {
 
     /// Whether the name of a process is not known yet, and will be in a moment.
     #[must_use]
-    pub fn is_named_soon(&self, id: ProcessId) -> bool {
-        let is_awaited = |process: &Process| process.look.is_awaited(self.now);
-        self.loader_examines && self.processes.get(&id).is_some_and(is_awaited)
+    pub fn is_named_soon(&mut self, id: ProcessId) -> bool {
+        let (now, in_snapshot) = (self.now, self.in_snapshot);
+        let is_awaited =
+            |process: &mut Process| process.look.is_awaited(now, process.handle.is_some() && !in_snapshot);
+        self.loader_examines && self.processes.get_mut(&id).is_some_and(is_awaited)
     }
 
     /// Has the loader look into a process, if that is of use now. Within a snapshot it is not known yet who is.

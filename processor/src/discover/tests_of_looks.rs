@@ -96,7 +96,7 @@ fn a_loader_that_does_not_examine_is_not_asked_and_nothing_waits() {
     discovery.info(&info(CHILD, 10));
     discovery.listen(CHILD, 2, 80);
     assert_eq!(looks(&mut discovery), [0; 0]);
-    assert!(!discovery.is_named_soon(SHOP));
+    assert!(!discovery.is_named_soon(SHOP) && !discovery.is_named_soon(CHILD));
 }
 
 #[test]
@@ -110,6 +110,19 @@ fn a_name_is_waited_for_until_it_comes_or_a_second_is_over() {
     assert!(silent.is_named_soon(SHOP));
     silent.retire(KtimeNs(1_000_000_000));
     assert!(!silent.is_named_soon(SHOP));
+}
+
+#[test]
+fn a_process_that_speaks_before_it_was_described_is_waited_for() {
+    let mut discovery = discovery();
+    discovery.process(&event(CHILD, ProcessChange::Existed));
+    discovery.listen(CHILD, 2, 80);
+    assert!(discovery.is_selected(CHILD) && discovery.is_named_soon(CHILD));
+    discovery.info(&info(CHILD, 10));
+    assert!(discovery.is_named_soon(CHILD), "now it was asked about");
+    discovery.info(&looked(CHILD, 10, Language::Go));
+    assert!(!discovery.is_named_soon(CHILD));
+    assert_eq!(discovery.service(CHILD).language, "go");
 }
 
 #[test]

@@ -3,15 +3,18 @@
 //! Only tables are read, by pread and never by mmap: a file that shrinks meanwhile must be an error, not a signal. The
 //! `object` crate checks every offset; what it may read in all is bounded here, and the process by its limits.
 
+use super::marks;
+use memchr::memmem;
 use object::{
     Endianness, FileKind, ReadCache, ReadRef,
-    elf::{FileHeader32, FileHeader64},
-    read::elf::{FileHeader, SectionHeader, SectionTable, Sym},
+    elf::{self, FileHeader32, FileHeader64},
+    read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym},
 };
 use ratatosk_abi::Language;
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
+    iter,
     os::unix::fs::FileExt,
 };
 
@@ -19,36 +22,12 @@ use std::{
 const MAX_READ_BYTES: u64 = 96 << 20;
 /// Symbols looked at: Chromium-sized programs have some hundred thousand.
 const MAX_SYMBOLS: usize = 1 << 20;
+/// Notes of one segment looked at: programs have three.
+const MAX_NOTES: usize = 64;
 /// Bytes of `.comment` looked at: compilers leave a line each.
 const MAX_COMMENT_BYTES: u64 = 64 << 10;
-/// Bytes of `.rodata` searched for traces of a compiler.
-const MAX_RODATA_BYTES: u64 = 16 << 20;
-
-/// Exported symbols (or their beginnings) by which a runtime that is linked into its executable is known.
-const EXPORTS: [(&[u8], Language); 13] = [
-    (b"Py_BytesMain", Language::Python),
-    (b"Py_Main", Language::Python),
-    (b"_ZN4node", Language::Nodejs),
-    (b"ruby_run_node", Language::Ruby),
-    (b"ruby_exec_node", Language::Ruby),
-    (b"zend_startup", Language::Php),
-    (b"php_request_startup", Language::Php),
-    (b"DotNetRuntimeInfo", Language::Dotnet),
-    (b"DotNetRuntimeDebugHeader", Language::Dotnet),
-    (b"JNI_CreateJavaVM", Language::Java),
-    (b"graal_create_isolate", Language::Java),
-    (b"erts_", Language::Erlang),
-    (b"erl_drv_", Language::Erlang),
-];
-/// Bun and Deno have the interface of Node's addons, and none of Node's own classes.
-const NODE_ADDONS: &[u8] = b"napi_module_register";
-/// Sections that only one compiler makes.
-const SECTIONS: [(&[u8], Language); 4] = [
-    (b".go.buildinfo", Language::Go),
-    (b".note.go.buildid", Language::Go),
-    (b".svm_heap", Language::Java),
-    (b".bun", Language::Bun),
-];
+/// Bytes of constants searched for what a compiler or a runtime leaves there.
+const MAX_TEXT_BYTES: u64 = 16 << 20;
 
 /// A file that is read by pread, and not beyond [`MAX_READ_BYTES`] in all.
 struct Bounded<'a> {
@@ -99,60 +78,100 @@ pub(super) fn language(file: &File, len: u64) -> Language {
 fn of_elf<'d, E: FileHeader<Endian = Endianness>, R: ReadRef<'d>>(data: R) -> Option<Language> {
     let header = E::parse(data).ok()?;
     let endian = header.endian().ok()?;
-    let sections = header.sections(endian, data).ok()?;
-    let found = by_section(&sections, endian)
-        .or_else(|| by_export(&sections, endian, data))
-        .or_else(|| by_compiler(&sections, endian, data));
+    let elf = Elf { header, endian, sections: header.sections(endian, data).ok()?, data };
+    let symbols = elf.symbols().unwrap_or_default();
+    let found = elf
+        .by_section()
+        .or_else(|| elf.by_note())
+        .or(symbols.runtime)
+        .or_else(|| symbols.has_addons.then(|| elf.runtime_of_addons()))
+        .or_else(|| elf.is_rust().then_some(Language::Rust))
+        .or_else(|| (symbols.has_cpp || elf.holds(marks::CPP_TEXT)).then_some(Language::Cpp));
     Some(found.unwrap_or(Language::Generic))
 }
 
-fn by_section<'d, E: FileHeader<Endian = Endianness>, R: ReadRef<'d>>(
-    sections: &SectionTable<'d, E, R>,
-    endian: Endianness,
-) -> Option<Language> {
-    let is_there = |name: &[u8]| {
-        sections.iter().any(|section| sections.section_name(endian, section).is_ok_and(|found| found == name))
-    };
-    SECTIONS.iter().find(|(name, _)| is_there(name)).map(|(_, language)| *language)
+/// What the dynamic symbols say.
+#[derive(Default)]
+struct Symbols {
+    runtime: Option<Language>,
+    has_addons: bool,
+    has_cpp: bool,
 }
 
-fn by_export<'d, E: FileHeader<Endian = Endianness>, R: ReadRef<'d>>(
-    sections: &SectionTable<'d, E, R>,
+struct Elf<'d, E: FileHeader, R: ReadRef<'d>> {
+    header: &'d E,
     endian: Endianness,
+    sections: SectionTable<'d, E, R>,
     data: R,
-) -> Option<Language> {
-    let symbols = sections.symbols(endian, data, object::elf::SHT_DYNSYM).ok()?;
-    let (mut has_addons, mut has_cpp) = (false, false);
-    for symbol in symbols.iter().take(MAX_SYMBOLS) {
-        let Ok(name) = symbol.name(endian, symbols.strings()) else { continue };
-        let is_own = !symbol.is_undefined(endian);
-        let runtime = EXPORTS.iter().find(|(export, _)| name.starts_with(export));
-        if let Some((_, language)) = runtime.filter(|_| is_own) {
-            return Some(*language);
+}
+
+impl<'d, E: FileHeader<Endian = Endianness>, R: ReadRef<'d>> Elf<'d, E, R> {
+    fn by_section(&self) -> Option<Language> {
+        let names = self.sections.iter().filter_map(|of| self.sections.section_name(self.endian, of).ok());
+        let known = |name: &[u8]| marks::SECTIONS.iter().find(|(section, _)| name.starts_with(section));
+        names.filter_map(known).map(|(_, language)| *language).next()
+    }
+
+    /// Go's note is mapped into the program, so it is there without a table of sections too.
+    fn by_note(&self) -> Option<Language> {
+        let segments = self.header.program_headers(self.endian, self.data).ok()?;
+        let notes = segments.iter().filter_map(|of| of.notes(self.endian, self.data).ok().flatten());
+        let mut names = notes.flat_map(|mut notes| {
+            iter::from_fn(move || notes.next().ok().flatten()).take(MAX_NOTES).map(|note| note.name())
+        });
+        names.any(|name| name.trim_ascii_end() == marks::GO_NOTE).then_some(Language::Go)
+    }
+
+    fn symbols(&self) -> Option<Symbols> {
+        let table = self.sections.symbols(self.endian, self.data, elf::SHT_DYNSYM).ok()?;
+        let mut found = Symbols::default();
+        for symbol in table.iter().take(MAX_SYMBOLS) {
+            let Ok(name) = symbol.name(self.endian, table.strings()) else { continue };
+            let is_own = !symbol.is_undefined(self.endian);
+            found.runtime = marks::runtime(name, is_own);
+            if found.runtime.is_some() {
+                return Some(found);
+            }
+            found.has_addons |= is_own && name == marks::ADDONS;
+            found.has_cpp |= marks::CPP_SYMBOLS.iter().any(|mark| name.starts_with(mark));
         }
-        has_addons |= is_own && name == NODE_ADDONS;
-        has_cpp |= name.starts_with(b"_ZNSt") || name.starts_with(b"_ZSt");
+        Some(found)
     }
-    if has_addons {
-        let is_rust = by_compiler(sections, endian, data) == Some(Language::Rust);
-        return Some(if is_rust { Language::Deno } else { Language::Bun });
-    }
-    let is_cpp = has_cpp && by_compiler(sections, endian, data).is_none();
-    is_cpp.then_some(Language::Cpp)
-}
 
-/// Rust leaves a line in `.comment`, and paths of its library in the texts of panics.
-fn by_compiler<'d, E: FileHeader<Endian = Endianness>, R: ReadRef<'d>>(
-    sections: &SectionTable<'d, E, R>,
-    endian: Endianness,
-    data: R,
-) -> Option<Language> {
-    let holds = |section: &[u8], most: u64, text: &[u8]| {
-        let (_, section) = sections.section_by_name(endian, section)?;
-        let (offset, size) = section.file_range(endian)?;
-        let bytes = data.read_bytes_at(offset, size.min(most)).ok()?;
-        bytes.windows(text.len()).any(|window| window == text).then_some(Language::Rust)
-    };
-    holds(b".comment", MAX_COMMENT_BYTES, b"rustc version")
-        .or_else(|| holds(b".rodata", MAX_RODATA_BYTES, b"/rustc/"))
+    /// Both take the addons of Node.js, export none of its own functions, and hold Rust: so by what only they read.
+    fn runtime_of_addons(&self) -> Language {
+        let mark = marks::RUNTIMES_OF_ADDONS.iter().find(|(text, _)| self.holds(text));
+        let by_compiler = || if self.is_rust() { Language::Deno } else { Language::Bun };
+        mark.map_or_else(by_compiler, |(_, language)| *language)
+    }
+
+    fn is_rust(&self) -> bool {
+        let comment = self.section(b".comment", MAX_COMMENT_BYTES).unwrap_or_default();
+        memmem::find(comment, marks::RUST_COMMENT).is_some() || self.holds(marks::RUST_TEXT)
+    }
+
+    /// Whether the constants hold `text`: those of `.rodata`, or of what is mapped where there is no such section.
+    fn holds(&self, text: &[u8]) -> bool {
+        let is_there = |bytes: &[u8]| memmem::find(bytes, text).is_some();
+        self.section(b".rodata", MAX_TEXT_BYTES).map_or_else(|| self.any_segment(is_there), is_there)
+    }
+
+    fn section(&self, name: &[u8], most: u64) -> Option<&'d [u8]> {
+        let (_, section) = self.sections.section_by_name(self.endian, name)?;
+        let (offset, size) = section.file_range(self.endian)?;
+        self.data.read_bytes_at(offset, size.min(most)).ok()
+    }
+
+    fn any_segment(&self, is_there: impl Fn(&[u8]) -> bool) -> bool {
+        let segments = self.header.program_headers(self.endian, self.data).unwrap_or_default();
+        let loaded = segments.iter().filter(|of| of.p_type(self.endian) == elf::PT_LOAD);
+        let mut left = MAX_TEXT_BYTES;
+        let bytes = loaded.filter_map(|of| {
+            let (offset, size) = of.file_range(self.endian);
+            let size = size.min(left);
+            left -= size;
+            self.data.read_bytes_at(offset, size).ok()
+        });
+        bytes.filter(|bytes| is_there(bytes)).count() > 0
+    }
 }

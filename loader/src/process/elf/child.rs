@@ -141,11 +141,21 @@ fn executable_name(tgid: u32) -> String {
 }
 
 fn give_everything_up(files: &Files) -> io::Result<()> {
+    keep_freed_memory();
     caps::keep_only(&[]).map_err(io::Error::other)?;
     process::no_new_privileges()?;
     let readable = [Some(&files.stat), files.maps.as_ref(), files.environ.as_ref()];
     let readable: Vec<i32> = readable.into_iter().flatten().map(|file| file.as_raw_fd()).collect();
     seccomp::install(&readable, files.exe.as_raw_fd(), files.pipe.as_raw_fd()).map_err(io::Error::other)
+}
+
+/// A heap of glibc that shrinks may ask a file of `/proc` how, and opening one would end us.
+fn keep_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets a number of the allocator, in a process of one thread.
+    unsafe {
+        libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX)
+    };
 }
 
 /// The process began when it should: its pid was not given to another one meanwhile.

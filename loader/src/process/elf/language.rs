@@ -26,17 +26,16 @@ const NAMES: [(&str, Language); 9] = [
     ("ruby", Language::Ruby),
 ];
 
-/// A runtime that is mapped, what the binary is, its name if it is that of an interpreter, C++, and else generic.
+/// What the executable is, a runtime that it has mapped, its name if it is that of an interpreter, and else generic.
+/// A library in C++ makes no program a C++ one, unless nothing could be read of the program itself.
 pub(super) fn of(facts: &Facts<'_>) -> Language {
-    let binary = Some(facts.binary).filter(|binary| binary.is_settled());
-    let cpp = (facts.libraries.has_cpp || facts.binary == Language::Cpp).then_some(Language::Cpp);
-    // a Go or Rust program that loads a runtime is still what it was written in
-    let compiled = binary.filter(|binary| matches!(binary, Language::Go | Language::Rust));
-    compiled
-        .or(facts.libraries.runtime)
-        .or(binary)
-        .or_else(|| by_name(facts.name))
-        .or(cpp)
+    let Facts { libraries, binary, name } = facts;
+    let unread_cpp = *binary == Language::Unknown && libraries.has_cpp;
+    Some(*binary)
+        .filter(|binary| binary.is_settled())
+        .or(libraries.runtime)
+        .or_else(|| by_name(name))
+        .or_else(|| (*binary == Language::Cpp || unread_cpp).then_some(Language::Cpp))
         .unwrap_or(Language::Generic)
 }
 
@@ -59,16 +58,20 @@ mod tests {
 
     #[test]
     fn facts_count_in_the_order_of_how_sure_they_are() {
-        use Language::{Cpp, Generic, Go, Java, Nodejs, Python, Rust, Unknown};
+        use Language::{Cpp, Generic, Go, Java, Nodejs, Python, Ruby, Rust, Unknown};
         for (runtime, binary, name, has_cpp, language) in [
             (Some(Java), Generic, "java", true, Java),
             (Some(Python), Go, "x", false, Go),
             (Some(Python), Rust, "x", false, Rust),
             (Some(Python), Cpp, "uwsgi", true, Python),
+            (Some(Java), Python, "python3", true, Python),
+            (Some(Java), Generic, "ruby", true, Java),
             (None, Nodejs, "anything", true, Nodejs),
             (None, Unknown, "python3.11", false, Python),
             (None, Generic, "pythonista", false, Generic),
-            (None, Generic, "node-exporter", true, Cpp),
+            (None, Generic, "ruby", true, Ruby),
+            (None, Generic, "postgres", true, Generic),
+            (None, Unknown, "envoy", true, Cpp),
             (None, Cpp, "envoy", false, Cpp),
             (None, Unknown, "", false, Generic),
         ] {

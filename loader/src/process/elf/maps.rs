@@ -17,9 +17,9 @@ pub(super) struct Libraries {
     pub(super) has_cpp: bool,
 }
 
-/// Prefixes of file names, the surest first: a Python program may well load a library that brings Ruby, but a JVM that
-/// embeds Python is a JVM.
-const RUNTIMES: [(&str, Language); 11] = [
+/// Prefixes of file names, the one first that more likely hosts the other: what embeds both a JVM and Python is a JVM.
+/// What an executable says of itself counts before.
+const RUNTIMES: [(&str, Language); 12] = [
     ("libjvm.so", Language::Java),
     ("libcoreclr.so", Language::Dotnet),
     ("libclrjit.so", Language::Dotnet),
@@ -31,6 +31,7 @@ const RUNTIMES: [(&str, Language); 11] = [
     ("libpython2.", Language::Python),
     ("libpython3", Language::Python),
     ("libpypy", Language::Python),
+    ("libswiftCore.so", Language::Swift),
 ];
 const CPP: [&str; 2] = ["libstdc++.so", "libc++.so"];
 

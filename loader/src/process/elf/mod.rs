@@ -14,6 +14,7 @@ mod child;
 mod environment;
 mod language;
 mod maps;
+mod marks;
 mod seccomp;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ use std::{
     os::fd::OwnedFd,
     time::{Duration, Instant},
 };
+use tracing::warn;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 /// Examiners at work at once: as many as `server` may ask for, and no more.
@@ -150,6 +152,10 @@ fn has_ended(examiner: &Examiner) -> bool {
                 let _gone = kill(examiner.pid, Signal::SIGKILL);
             }
             false
+        }
+        Ok(WaitStatus::Signaled(_, signal, _)) => {
+            warn!(tgid = examiner.request.tgid, %signal, "An examiner was ended; nothing is known of its process");
+            true
         }
         _ => true,
     }

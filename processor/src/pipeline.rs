@@ -166,6 +166,7 @@ impl Pipeline {
                 hello: self.stream.as_ref().map(|stream| &stream.hello),
                 readiness: &self.health.readiness(),
                 selectors: &self.selectors,
+                exclusion: self.exclusion,
             },
             &question,
         );

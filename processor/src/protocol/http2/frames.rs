@@ -42,6 +42,8 @@ pub struct Block<'a> {
 #[derive(Debug)]
 pub struct Frames {
     at: At,
+    /// Offset of the next byte, once there was one.
+    next: Option<u64>,
     /// The header block that is being read, still with its frame's padding.
     block: Vec<u8>,
     is_cut: bool,
@@ -90,7 +92,7 @@ impl Frames {
     }
 
     const fn at(at: At) -> Self {
-        Self { at, block: Vec::new(), is_cut: false }
+        Self { at, next: None, block: Vec::new(), is_cut: false }
     }
 
     /// Whether a client's connection of HTTP/2 may begin with these bytes.
@@ -114,6 +116,12 @@ impl Frames {
 
     /// Bytes crossed; each header block among them is given to `each`.
     pub fn push(&mut self, segment: &Segment<'_>, each: &mut impl FnMut(Block<'_>)) {
+        // a stream that begins anew elsewhere
+        if self.next.is_some_and(|next| next != segment.offset) {
+            self.lose(None, each);
+        }
+        let bytes = u64::try_from(segment.bytes.len()).unwrap_or(u64::MAX);
+        self.next = Some(segment.offset.saturating_add(bytes).saturating_add(segment.hole));
         let mut reader = Reader::new(segment.bytes);
         while !reader.rest().is_empty() && self.at != At::Lost {
             self.step(&mut reader, each);

@@ -50,21 +50,35 @@ fn line(line: &str) -> Call {
     Call { direction, bytes: bytes.collect(), hole: 0 }
 }
 
-fn segment(call: &Call) -> Segment<'_> {
+fn segment(call: &Call, offset: u64) -> Segment<'_> {
     Segment {
         time: KtimeNs(1),
         process: CLIENT,
-        offset: 0,
+        offset,
         bytes: &call.bytes,
         hole: call.hole,
         hole_reason: Incomplete::CaptureCut,
     }
 }
 
+/// Where each call begins in its direction.
+fn offsets(calls: &[Call]) -> Vec<u64> {
+    let mut next = [1_000_u64, 5_000];
+    let begin = |call: &Call| {
+        let next = &mut next[usize::from(call.direction == Direction::Tx)];
+        let begin = *next;
+        *next += u64::try_from(call.bytes.len()).expect("a length") + call.hole;
+        begin
+    };
+    calls.iter().map(begin).collect()
+}
+
 /// What these calls show, and the connection behind them.
 fn watch(calls: &[Call]) -> (OwnSignals, Watch) {
     let (mut watch, mut out) = (Watch::default(), Output::default());
-    calls.iter().for_each(|call| watch.data(call.direction, &segment(call), &mut out));
+    for (call, offset) in calls.iter().zip(offsets(calls)) {
+        watch.data(call.direction, &segment(call, offset), &mut out);
+    }
     assert!(out.exports.iter().all(|(process, signals)| *process == CLIENT && *signals != NONE));
     (out.exports.iter().fold(NONE, |all, (_, signals)| all.and(*signals)), watch)
 }
@@ -165,6 +179,17 @@ fn lost_bytes_between_frames_end_it() {
     let (signals, watch) = watch(&calls);
     assert_eq!(signals, NONE);
     assert!(matches!(watch, Watch::Over));
+}
+
+#[test]
+fn a_stream_that_begins_anew_elsewhere_ends_it() {
+    let calls = exchange(TRACES_PATH, "200", "0");
+    let (mut watch, mut out) = (Watch::default(), Output::default());
+    for (nth, (call, offset)) in calls.iter().zip(offsets(&calls)).enumerate() {
+        let jump = if nth == 3 { 1 << 31 } else { 0 };
+        watch.data(call.direction, &segment(call, offset + jump), &mut out);
+    }
+    assert!(out.exports.is_empty() && matches!(watch, Watch::Over));
 }
 
 #[test]
@@ -272,8 +297,9 @@ fn it_is_still_counted_as_a_protocol_that_is_not_known() {
     let any = "127.0.0.1:1".parse().expect("an address");
     let mut session = Session::new(Socket { cookie: 1, netns: 1, local: any, remote: any });
     let mut out = Output::default();
-    for call in exchange(TRACES_PATH, "200", "0") {
-        session.data(call.direction, &segment(&call), &mut out);
+    let calls = exchange(TRACES_PATH, "200", "0");
+    for (call, offset) in calls.iter().zip(offsets(&calls)) {
+        session.data(call.direction, &segment(call, offset), &mut out);
     }
     session.close(Incomplete::NoResponse, &mut out);
     assert_eq!((out.unrecognized, out.exchanges.len(), out.exports), (1, 0, vec![(CLIENT, TRACES)]));

@@ -17,9 +17,14 @@ const KIND_AT: usize = 3;
 /// Kept of one header block: what is captured of a turn at most. One of a call of OTLP has some 300 bytes.
 const MAX_BLOCK_BYTES: usize = 16 * 1024;
 
+/// Holes that held heads before a connection is left alone: as many as calls are looked at.
+const MAX_TEARS: u32 = 64;
+
 const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 const PUSH_PROMISE: u8 = 5;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
 const ACK: u8 = 0x1;
@@ -44,6 +49,8 @@ pub struct Frames {
     at: At,
     /// Offset of the next byte, once there was one.
     next: Option<u64>,
+    tears: u32,
+    is_client: bool,
     /// The header block that is being read, still with its frame's padding.
     block: Vec<u8>,
     is_cut: bool,
@@ -70,6 +77,8 @@ enum After {
     Frame,
     /// Of the same stream: more of a header block.
     Block(u32),
+    /// Behind a hole that held heads: where a call of the sender begins, if it begins with a frame.
+    Tear,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -83,7 +92,7 @@ struct Head {
 impl Frames {
     /// What a client sends.
     pub const fn of_client() -> Self {
-        Self::at(At::Preface(0))
+        Self { is_client: true, ..Self::at(At::Preface(0)) }
     }
 
     /// What a server sends.
@@ -92,7 +101,7 @@ impl Frames {
     }
 
     const fn at(at: At) -> Self {
-        Self { at, next: None, block: Vec::new(), is_cut: false }
+        Self { at, next: None, tears: 0, is_client: false, block: Vec::new(), is_cut: false }
     }
 
     /// Whether a client's connection of HTTP/2 may begin with these bytes.
@@ -109,6 +118,11 @@ impl Frames {
         self.block.len()
     }
 
+    /// Header fields may be among bytes that were lost.
+    pub const fn is_torn(&self) -> bool {
+        self.tears > 0
+    }
+
     /// Nothing more can be known.
     pub fn is_lost(&self) -> bool {
         self.at == At::Lost
@@ -118,13 +132,19 @@ impl Frames {
     pub fn push(&mut self, segment: &Segment<'_>, each: &mut impl FnMut(Block<'_>)) {
         // a stream that begins anew elsewhere
         if self.next.is_some_and(|next| next != segment.offset) {
-            self.lose(None, each);
+            self.at = At::Lost;
+        }
+        if let At::Head { after: After::Tear, .. } = self.at {
+            self.at = At::head(After::Tear);
         }
         let bytes = u64::try_from(segment.bytes.len()).unwrap_or(u64::MAX);
         self.next = Some(segment.offset.saturating_add(bytes).saturating_add(segment.hole));
         let mut reader = Reader::new(segment.bytes);
         while !reader.rest().is_empty() && self.at != At::Lost {
             self.step(&mut reader, each);
+            if self.at == At::head(After::Tear) {
+                break;
+            }
         }
         if segment.hole > 0 {
             self.skip(segment.hole, each);
@@ -167,6 +187,11 @@ impl Frames {
             After::Start => head.kind == SETTINGS && head.flags & ACK == 0 && head.stream == 0,
             After::Frame => head.kind != CONTINUATION,
             After::Block(stream) => head.kind == CONTINUATION && head.stream == stream,
+            After::Tear if head.is_plausible() => true,
+            After::Tear => {
+                self.at = At::head(After::Tear);
+                return;
+            }
         };
         // a promise has header fields of its own, which change the table; no client of gRPC permits one
         if !may_follow || head.kind == PUSH_PROMISE {
@@ -249,8 +274,12 @@ impl Frames {
         self.is_cut = true;
     }
 
+    /// Nobody knows where the next frame begins. A client writes whole frames, so its next call is tried.
     fn lose(&mut self, begun: Option<u32>, each: &mut impl FnMut(Block<'_>)) {
-        self.at = At::Lost;
+        self.tears += 1;
+        let may_go_on =
+            self.is_client && self.tears <= MAX_TEARS && !matches!(self.at, At::Preface(_) | At::Lost);
+        self.at = if may_go_on { At::head(After::Tear) } else { At::Lost };
         if let Some(stream) = begun {
             self.is_cut = true;
             self.give(stream, each);
@@ -269,6 +298,17 @@ impl Head {
         let len = u32::from_be_bytes([0, a, b, c]) as u64;
         // the first bit is reserved
         Self { len, kind, flags, stream: u32::from_be_bytes([d & 0x7f, e, f, g]) }
+    }
+
+    /// Whether a sender would begin a call with it: with a request, or a frame of a length that only its kind has.
+    const fn is_plausible(self) -> bool {
+        match self.kind {
+            HEADERS => self.stream % 2 == 1 && self.flags & !(0x1 | END_HEADERS | PADDED | PRIORITY) == 0,
+            SETTINGS => self.stream == 0 && self.len.is_multiple_of(6) && self.len <= 60,
+            PING => self.stream == 0 && self.len == 8,
+            WINDOW_UPDATE => self.len == 4,
+            _ => false,
+        }
     }
 
     const fn is_of_block(self) -> bool {

@@ -80,6 +80,11 @@ impl Decoder {
         Self { table: Some(Table { entries: VecDeque::new(), bytes: 0, max_bytes: MAX_TABLE_BYTES }) }
     }
 
+    /// Fields were lost.
+    pub fn lose(&mut self) {
+        self.table = None;
+    }
+
     /// Gives each field of `block` that can be known to `each`. What follows a block that was cut is lost.
     pub fn read(&mut self, block: &[u8], is_whole: bool, mut each: impl FnMut(Field)) {
         let mut reader = Reader::new(block);

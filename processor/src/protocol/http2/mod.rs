@@ -4,7 +4,9 @@
 //! out  [`Output::exports`]: signals whose export was answered with status 200 and `grpc-status` 0
 //! keeps two tables of header fields ([`hpack`]) and at most [`MAX_OPEN`] calls, until [`MAX_CALLS`] calls were seen
 //!
-//! Nothing is guessed: where bytes were lost that hold the head of a frame, or fields of the dynamic table, no more is said.
+//! Nothing is guessed. Where bytes were lost that held heads of frames, a client's next call may begin with a frame: what it then
+//! says counts only if it names the export in full and is answered on the stream that it names. What the dynamic table holds
+//! is not known any more.
 //! So of a connection that was opened before it was observed nothing is known, nor of one within TLS. When HTTP/2 becomes a
 //! protocol that exchanges are made of, [`crate::discover::sdk::exported`] sees them as it sees those of HTTP/1.
 
@@ -117,6 +119,9 @@ impl Client {
                     out.exports.push((call.process, call.signals));
                 }
             }),
+        }
+        if self.sent.is_torn() {
+            self.requests.lose();
         }
         let is_all_told = self.told == OwnSignals { traces: true, metrics: true };
         let awaits_calls = !self.sent.is_lost() && self.calls < MAX_CALLS;

@@ -15,8 +15,9 @@ const TRACES: OwnSignals = OwnSignals { traces: true, metrics: false };
 const BOTH: OwnSignals = OwnSignals { traces: true, metrics: true };
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const TRACES_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-/// Bytes that are captured of a call that begins a turn.
+/// Bytes that are captured of a call that begins a turn, and of a later one.
 const TURN_BYTES: usize = 1024;
+const CALL_BYTES: usize = 512;
 
 #[derive(Clone, Debug)]
 struct Call {
@@ -127,9 +128,12 @@ fn every_sdk_shows_what_it_exports() {
 #[test]
 fn the_default_width_of_capture_is_enough() {
     for (name, signals, mut calls) in recorded() {
+        let mut last = None;
         for call in &mut calls {
-            call.hole = u64::try_from(call.bytes.len().saturating_sub(TURN_BYTES)).expect("a length");
-            call.bytes.truncate(TURN_BYTES);
+            let has_turned = last.replace(call.direction) != Some(call.direction);
+            let width = if has_turned { TURN_BYTES } else { CALL_BYTES };
+            call.hole = u64::try_from(call.bytes.len().saturating_sub(width)).expect("a length");
+            call.bytes.truncate(width);
         }
         assert_eq!(shown(&calls), signals, "{name}");
     }
@@ -173,7 +177,22 @@ fn a_hole_anywhere_shows_the_same_or_nothing() {
 }
 
 #[test]
-fn lost_bytes_between_frames_end_it() {
+fn behind_a_hole_the_next_call_counts_if_it_names_the_export_in_full() {
+    let mut calls = exchange("/shop.Cart/Add", "200", "0");
+    calls[2].hole = 20;
+    let answer = [literal(":status", "200"), literal("grpc-status", "0")].concat();
+    let answer = rx(&[&frame(1, 5, 3, &answer)]);
+    let named = [&calls[..], &[request(3, TRACES_PATH), answer.clone()]].concat();
+    assert_eq!(shown(&named), TRACES);
+    let indexed = [&calls[..], &[tx(&[&frame(1, 5, 3, &[0xbe])]), answer.clone()]].concat();
+    assert_eq!(shown(&indexed), NONE);
+    // in the middle of a body
+    let within = tx(&[b"body", &frame(1, 4, 3, &literal(":path", TRACES_PATH))]);
+    assert_eq!(shown(&[&calls[..], &[within, answer]].concat()), NONE);
+}
+
+#[test]
+fn lost_bytes_of_answers_end_it() {
     let mut calls = exchange(TRACES_PATH, "200", "0");
     calls[1].hole = 20;
     let (signals, watch) = watch(&calls);

@@ -91,7 +91,7 @@ struct Head {
 
 impl Frames {
     /// What a client sends.
-    pub const fn of_client() -> Self {
+    pub fn of_client() -> Self {
         Self { is_client: true, ..Self::at(At::Preface(0)) }
     }
 

@@ -17,7 +17,7 @@ use crate::{
     explain::{self, Question, Selectors},
     export::BoxedExporter,
     health::Health,
-    model::{Chunk, ClockPair, Event, Exchange, KtimeNs, Span, UnixNanos},
+    model::{Chunk, ClockPair, Event, Exchange, KtimeNs, OwnSignals, ProcessId, Span, UnixNanos},
     reassemble::{Connections, Limits, Output},
     telemetry::Telemetry,
 };
@@ -166,6 +166,7 @@ impl Pipeline {
                 hello: self.stream.as_ref().map(|stream| &stream.hello),
                 readiness: &self.health.readiness(),
                 selectors: &self.selectors,
+                exclusion: self.exclusion,
             },
             &question,
         );
@@ -294,6 +295,7 @@ impl Pipeline {
             // cookies, offsets and times of another boot mean nothing any more
             self.connections.finish(&mut self.out);
             self.out.exchanges.clear();
+            self.out.exports.clear();
             self.connections = Connections::new(Limits::default());
         }
     }
@@ -390,6 +392,9 @@ impl Pipeline {
         }
         out.left_out.iter().for_each(|(process, counts)| self.discovery.left_out(*process, counts));
         self.telemetry.unrecognized(out.unrecognized);
+        for (process, signals) in out.exports.drain(..) {
+            notice_sdk(&mut self.discovery, process, signals);
+        }
         let Some(stream) = &self.stream else { return };
         let unnamed = std::mem::take(&mut self.unnamed);
         for exchange in unnamed.into_iter().chain(out.exchanges.drain(..)) {
@@ -398,7 +403,7 @@ impl Pipeline {
                 continue;
             }
             self.discovery.exchanged(exchange.process);
-            notice_sdk(&mut self.discovery, &exchange);
+            notice_sdk(&mut self.discovery, exchange.process, sdk::exported(&exchange));
             if self.pending.len() >= MAX_PENDING_SPANS {
                 self.telemetry.spans_dropped("pending", "queue_full", 1);
                 continue;
@@ -458,14 +463,13 @@ impl Pipeline {
     }
 }
 
-fn notice_sdk(discovery: &mut Discovery, exchange: &Exchange) {
-    let signals = sdk::exported(exchange);
+fn notice_sdk(discovery: &mut Discovery, process: ProcessId, signals: OwnSignals) {
     if signals == Default::default() {
         return;
     }
-    if let Some(service) = discovery.exports(exchange.process, signals) {
+    if let Some(service) = discovery.exports(process, signals) {
         tracing::info!(
-            pid = exchange.process.tgid,
+            pid = process.tgid,
             service,
             traces = signals.traces,
             metrics = signals.metrics,

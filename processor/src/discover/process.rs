@@ -52,6 +52,8 @@ pub struct Sight<'a> {
     pub exchanges: u64,
     /// Those that were not, or not wholly, by reason.
     pub left_out: IncompleteCounts,
+    /// What it was seen to export itself.
+    pub own: OwnSignals,
 }
 
 #[derive(Clone, Debug)]
@@ -166,6 +168,7 @@ impl Process {
             calls: self.activity.calls,
             exchanges: self.activity.exchanges,
             left_out: self.activity.left_out,
+            own: self.own,
         }
     }
 

@@ -1,13 +1,17 @@
 //! Services that export their own telemetry: what they tell must not be told twice.
 //!
-//! Known by what they do, as OBI knows them: a client request to an OTLP endpoint that was answered well. From then on
-//! that process is told as [`Exclusion`] says; what was told before was told twice.
+//! Known by what they do, as OBI knows them: a client request to an OTLP endpoint that was answered well, over HTTP/1
+//! ([`exported`]) or gRPC ([`exported_by_call`]). From then on that process is told as [`Exclusion`] says; what was told
+//! before was told twice.
 
 use crate::model::{Exchange, OwnSignals, Role};
 
-/// Paths of OTLP over HTTP, and methods of OTLP over gRPC.
-const TRACES: [&str; 2] = ["/v1/traces", "/opentelemetry.proto.collector.trace.v1.TraceService/Export"];
-const METRICS: [&str; 2] = ["/v1/metrics", "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"];
+/// Methods of OTLP over gRPC.
+const TRACES_CALL: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+const METRICS_CALL: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+/// The same, and paths of OTLP over HTTP.
+const TRACES: [&str; 2] = ["/v1/traces", TRACES_CALL];
+const METRICS: [&str; 2] = ["/v1/metrics", METRICS_CALL];
 
 /// What exporters tell; of a service that exports the same itself, it is left out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -63,6 +67,12 @@ pub fn exported(exchange: &Exchange) -> OwnSignals {
     // a collector behind a gateway has a prefix, as in /otlp/v1/traces
     let ends = |paths: [&str; 2]| paths.iter().any(|path| http.path.ends_with(path));
     OwnSignals { traces: ends(TRACES), metrics: ends(METRICS) }
+}
+
+/// What a call of gRPC exports, if it is answered well; nothing for almost all.
+#[must_use]
+pub fn exported_by_call(path: &[u8]) -> OwnSignals {
+    OwnSignals { traces: path == TRACES_CALL.as_bytes(), metrics: path == METRICS_CALL.as_bytes() }
 }
 
 #[cfg(test)]

@@ -3,8 +3,12 @@
 use super::{Count, Loader, MAX_PAGE, Process, Question, Report, Selectors, Tier};
 use crate::{
     config::{Criteria, Selection},
-    discover::{Denial, Discovery, Matched, Miss, Origin, Sight, Standing},
+    discover::{
+        Denial, Discovery, Matched, Miss, Origin, Sight, Standing,
+        sdk::{Exclusion, Tells},
+    },
     health::Readiness,
+    model::OwnSignals,
 };
 use ratatosk_proto::v1::{Hello, TierState};
 use std::collections::BTreeMap;
@@ -25,6 +29,8 @@ pub struct Context<'a> {
     pub readiness: &'a Readiness,
     /// What the settings are called.
     pub selectors: &'a Selectors,
+    /// What is left out of services that export themselves.
+    pub exclusion: Exclusion,
 }
 
 /// Answers `question`.
@@ -43,7 +49,7 @@ pub fn build(context: Context<'_>, question: &Question) -> Report {
         counts: counts(context.discovery),
         total: sights.len(),
         offset: question.offset,
-        processes: page.map(|sight| process(sight, selection, context.selectors)).collect(),
+        processes: page.map(|sight| process(sight, selection, context)).collect(),
     }
 }
 
@@ -93,7 +99,7 @@ fn counts(discovery: &Discovery) -> Vec<Count> {
     sums.into_iter().map(count).collect()
 }
 
-fn process(sight: &Sight<'_>, selection: &Selection, selectors: &Selectors) -> Process {
+fn process(sight: &Sight<'_>, selection: &Selection, context: Context<'_>) -> Process {
     let (state, reason) = sight.standing.labels();
     Process {
         pid: sight.process.tgid,
@@ -105,11 +111,25 @@ fn process(sight: &Sight<'_>, selection: &Selection, selectors: &Selectors) -> P
         ports: ports(sight),
         state: state.to_owned(),
         reason: reason.to_owned(),
-        detail: detail(sight, selection, selectors),
+        detail: detail(sight, selection, context.selectors),
         calls: sight.calls,
         exchanges: sight.exchanges,
         left_out: left_out(sight),
+        exports: exports(sight.own),
+        not_told_again: not_told_again(sight.own, context.exclusion),
     }
+}
+
+fn exports(own: OwnSignals) -> Vec<String> {
+    let signals = [("traces", own.traces), ("metrics", own.metrics)];
+    signals.into_iter().filter(|(_, is_own)| *is_own).map(|(name, _)| name.to_owned()).collect()
+}
+
+fn not_told_again(own: OwnSignals, exclusion: Exclusion) -> Vec<String> {
+    let signals =
+        [("traces", Tells::Traces), ("metrics", Tells::Metrics), ("span metrics", Tells::SpanMetrics)];
+    let excluded = signals.into_iter().filter(|(_, tells)| exclusion.excludes(own, *tells));
+    excluded.map(|(name, _)| name.to_owned()).collect()
 }
 
 fn left_out(sight: &Sight<'_>) -> BTreeMap<String, u64> {

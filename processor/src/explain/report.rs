@@ -106,4 +106,8 @@ pub struct Process {
     pub exchanges: u64,
     /// Those that were not, or not wholly, by reason, as in the metric `ratatosk_exchanges_incomplete_total`.
     pub left_out: BTreeMap<String, u64>,
+    /// `traces`, `metrics`: what it was seen to export itself, by OTLP.
+    pub exports: Vec<String>,
+    /// `traces`, `metrics`, `span metrics`: what is therefore not told again.
+    pub not_told_again: Vec<String>,
 }

@@ -12,7 +12,8 @@ pub fn sentences(process: &Process, report: &Report) -> String {
         process.service,
         listens(process),
     );
-    [who, state(process), advice(process, report)].iter().map(|line| clean(line) + "\n").collect()
+    let paragraphs = [who, state(process), exports(process), advice(process, report)];
+    paragraphs.iter().filter(|line| !line.is_empty()).map(|line| clean(line) + "\n").collect()
 }
 
 fn listens(process: &Process) -> String {
@@ -38,6 +39,25 @@ fn state(process: &Process) -> String {
         "not_selected" => format!("It is not selected: {detail}."),
         "own" => format!("It is never observed: {detail}."),
         other => format!("Its state is {other}: {detail}."),
+    }
+}
+
+/// Why a service is missing where its own telemetry is.
+fn exports(process: &Process) -> String {
+    let exports = process.exports.join(" and ");
+    match process.not_told_again.as_slice() {
+        _ if exports.is_empty() => String::new(),
+        [] => format!("It was seen to export {exports} itself, and the same is told again by the agent."),
+        excluded => format!(
+            "It was seen to export {exports} itself, so its {} are not told again. To have both, set \
+             BEYLA_EXCLUDE_OTEL_INSTRUMENTED_SERVICES=false{} and restart the processor.",
+            excluded.join(" and "),
+            if excluded.iter().any(|name| name == "span metrics") {
+                " and BEYLA_EXCLUDE_OTEL_INSTRUMENTED_SERVICES_SPAN_METRICS=false"
+            } else {
+                ""
+            },
+        ),
     }
 }
 

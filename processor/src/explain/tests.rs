@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     config::{PortRange, Selection},
-    discover::{Discovery, Matcher},
+    discover::{Discovery, Matcher, sdk::Exclusion},
     health::Readiness,
     model::{KtimeNs, ProcessChange, ProcessEvent, ProcessId, ProcessInfo},
 };
@@ -68,6 +68,7 @@ fn report(discovery: &Discovery, pid: Option<u32>, offset: usize, limit: usize) 
         hello: Some(&hello()),
         readiness: &Readiness::Ready { tier: "inet".into() },
         selectors: &Selectors::new("OTEL_EBPF_OPEN_PORT".into(), vec![], "BEYLA_TARGET_PID".into()),
+        exclusion: Exclusion::default(),
     };
     build(context, &Question::new(pid, offset, limit).0)
 }
@@ -141,6 +142,7 @@ fn a_loader_without_the_list_of_tiers_is_understood() {
         hello: Some(&hello),
         readiness: &Readiness::NoSnapshot,
         selectors: &Selectors::default(),
+        exclusion: Exclusion::default(),
     };
     let report = build(context, &Question::new(None, 0, 1).0);
     let tier = Tier {
@@ -208,4 +210,20 @@ fn sentences_say_what_can_be_done() {
     ] {
         assert!(said(pid).contains(words), "{words} not in {}", said(pid));
     }
+}
+
+#[test]
+fn a_service_that_exports_itself_says_what_is_not_told_again() {
+    let exporter = |exports: &[&str], not_told_again: &[&str]| Process {
+        exports: exports.iter().map(ToString::to_string).collect(),
+        not_told_again: not_told_again.iter().map(ToString::to_string).collect(),
+        ..Process::default()
+    };
+    let said = |process: Process| sentences(&process, &Report::default());
+    assert!(said(exporter(&["traces"], &["traces"])).contains("its traces are not told again"));
+    assert!(
+        said(exporter(&["traces", "metrics"], &[]))
+            .contains("traces and metrics itself, and the same is told")
+    );
+    assert!(!said(exporter(&[], &[])).contains("itself"));
 }

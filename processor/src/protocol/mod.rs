@@ -4,11 +4,14 @@
 //! out  [`crate::model::Exchange`], and counts of what could not become one
 
 pub mod http1;
+pub mod http2;
 mod reader;
+mod session;
 
 pub use reader::Reader;
+pub use session::Session;
 
-use crate::model::{EndedBy, Exchange, Incomplete, KtimeNs, ProcessId};
+use crate::model::{EndedBy, Exchange, Incomplete, KtimeNs, OwnSignals, ProcessId};
 use std::time::Duration;
 
 /// Silence after which a message whose framing was cut is taken to have ended. Longer delays the span of the last
@@ -47,6 +50,8 @@ pub struct Output {
     pub resyncs: u64,
     /// Connections that ended, or were left alone, without a byte of a known protocol.
     pub unrecognized: u64,
+    /// Processes that were seen to export signals, over a protocol that no exchanges are made of.
+    pub exports: Vec<(ProcessId, OwnSignals)>,
 }
 
 impl Output {

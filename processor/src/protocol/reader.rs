@@ -34,4 +34,24 @@ impl<'a> Reader<'a> {
         let line = self.until(b'\n')?;
         Some(line.strip_suffix(b"\r").unwrap_or(line))
     }
+
+    /// The next byte; `None` at the end.
+    pub const fn byte(&mut self) -> Option<u8> {
+        let Some((byte, rest)) = self.rest.split_first() else { return None };
+        self.rest = rest;
+        Some(*byte)
+    }
+
+    /// The next `len` bytes; `None`, and nothing is read, if fewer are left.
+    pub const fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let Some((taken, rest)) = self.rest.split_at_checked(len) else { return None };
+        self.rest = rest;
+        Some(taken)
+    }
+
+    /// The next `len` bytes, or what is left of them.
+    pub fn up_to(&mut self, len: usize) -> &'a [u8] {
+        let len = len.min(self.rest.len());
+        self.take(len).unwrap_or_default()
+    }
 }

@@ -3,7 +3,7 @@
 use super::stream::{Placed, Stream};
 use crate::{
     model::{Chunk, Close, Direction, Incomplete, KtimeNs, ProcessId},
-    protocol::{Output, Segment, http1::Session},
+    protocol::{Output, Segment, Session},
 };
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;

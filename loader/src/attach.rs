@@ -106,7 +106,7 @@ pub fn attach(options: &LoadOptions, forced: Option<&str>, policy: &Policy) -> R
     let mut families = Vec::new();
     for family in probes::ALWAYS {
         let started = start(family, options, &mut maps);
-        let failed = |reason| AttachError::Family { family: family.name(), reason, hint: age_hint() };
+        let failed = |reason| AttachError::Family { family: family.name(), hint: hint(&reason), reason };
         families.push(started.map_err(failed)?);
     }
     let mut kernel = MappedKernel::new(&maps, options)?;
@@ -190,6 +190,18 @@ fn with_connections(options: &LoadOptions, tiers: &Tiers) -> LoadOptions {
 
 /// Tracing programs find the socket of a file, and keep state by socket, from this Linux on.
 const OLDEST: (u32, u32) = (5, 11);
+
+/// The capabilities were looked at before, so somebody else refuses.
+const REFUSED: &str = ": the capabilities are there, so a seccomp profile, a security module or kernel lockdown refuses \
+                       bpf(2). Default profiles of container runtimes may want CAP_SYS_ADMIN for it, not CAP_BPF";
+
+/// What an error number does not say.
+fn hint(reason: &TierError) -> String {
+    let is_refused =
+        matches!(reason, TierError::Load(error) if error.kind() == libbpf_rs::ErrorKind::PermissionDenied);
+    let age = age_hint();
+    if age.is_empty() && is_refused { REFUSED.to_owned() } else { age }
+}
 
 /// The verifier refuses an old kernel's missing helper with no more than EINVAL: the version tells people what that means. It
 /// decides nothing, since distributions port such things back.

@@ -1,6 +1,7 @@
 //! Chores of the house: `cargo xtask <what>`.
 
 mod bench;
+mod deploy;
 mod matrix;
 mod pages;
 mod vm;
@@ -31,6 +32,8 @@ enum Chore {
     Bench(bench::Bench),
     /// Run the tests that depend on the kernel on every kernel that is promised, in QEMU guests (as root)
     Matrix(matrix::Matrix),
+    /// Do what deploy/README.md says, in a QEMU guest with systemd, and check what comes of it (as root)
+    Deploy(deploy::Deploy),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Chore::Gen { check: true } => check(),
         Chore::Gen { check: false } => pages().iter().try_for_each(write),
         Chore::Bench(bench) => bench::run(&bench),
+        Chore::Deploy(deploy) => deploy::run(&deploy),
         Chore::Matrix(matrix) => matrix::run(&matrix),
         Chore::Vm(vm) => return exit_code(vm::run(&vm)),
     };

@@ -33,8 +33,17 @@ const BUILDS: [&[&str]; 3] = [
 
 /// Builds every one.
 pub fn built() -> anyhow::Result<Binaries> {
+    of(&BUILDS)
+}
+
+/// Builds the product alone.
+pub fn release() -> anyhow::Result<Binaries> {
+    of(BUILDS.get(..1).unwrap_or_default())
+}
+
+fn of(builds: &[&[&str]]) -> anyhow::Result<Binaries> {
     let mut binaries = Binaries::new();
-    for arguments in BUILDS {
+    for arguments in builds {
         let messages = cargo(arguments)?;
         for (name, path) in messages.lines().filter_map(executable) {
             // tests of a package come with its binaries in debug: the release build came first, and counts

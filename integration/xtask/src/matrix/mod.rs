@@ -12,6 +12,7 @@ mod verdict;
 use crate::vm::{self, Ended, Kernel, Output, Vm};
 use anyhow::{Context, bail};
 use binaries::Binaries;
+pub use binaries::release;
 use cells::{CELLS, Cell};
 pub use page::page;
 use std::{
@@ -100,7 +101,7 @@ fn is_chosen(matrix: &Matrix, cell: &Cell) -> bool {
 }
 
 /// Why no guest can run on this machine.
-fn unable() -> Option<&'static str> {
+pub fn unable() -> Option<&'static str> {
     if std::env::consts::ARCH != "x86_64" {
         Some("the guests are x86-64")
     } else if !nix::unistd::geteuid().is_root() {
@@ -129,7 +130,7 @@ fn run_cell(cell: &'static Cell, kernel: &Kernel, binaries: &Binaries) -> anyhow
     let started = Instant::now();
     println!("== matrix {}: Linux {}, {}", cell.name(), kernel.version, cell.tier_name());
     let vm = guest(cell, binaries)?;
-    let (ended, printed) = patiently(|| boot(&vm, kernel))?;
+    let (ended, printed) = told(&vm, kernel)?;
     let complaints = complaints(cell, &ended, &printed);
     for complaint in &complaints {
         println!("matrix {}: {complaint}", cell.name());
@@ -143,7 +144,11 @@ fn run_cell(cell: &'static Cell, kernel: &Kernel, binaries: &Binaries) -> anyhow
     Ok(Outcome { cell, counts, seconds: started.elapsed().as_secs() })
 }
 
-/// Tries once more if the guest did not come up.
+/// How a guest ended, and all that it printed. It is tried once more if it did not come up.
+pub fn told(vm: &Vm, kernel: &Kernel) -> anyhow::Result<(Ended, String)> {
+    patiently(|| boot(vm, kernel))
+}
+
 fn patiently(mut boot: impl FnMut() -> anyhow::Result<(Ended, String)>) -> anyhow::Result<(Ended, String)> {
     for _ in 1..BOOTS {
         match boot()? {
@@ -176,6 +181,8 @@ fn guest(cell: &Cell, binaries: &Binaries) -> anyhow::Result<Vm> {
         memory: MEMORY.to_owned(),
         limit: cell.limit,
         share: Vec::new(),
+        root: "/".into(),
+        systemd: false,
         append: cell.append.to_owned(),
         icount: false,
         verbose: false,

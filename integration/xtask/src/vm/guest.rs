@@ -24,13 +24,27 @@ const BOOTED: &str = "booted";
 /// Exit code of a guest is written here, within the share of the command.
 const CODE: &str = "code";
 
-/// First process of the guest: the file systems that tests want, then the command.
+/// First process of a guest without systemd: the file systems that tests want, then the command.
 const FIRST: &str = r#"b=/run/busybox
-: >/run/xtask/booted
 for pair in cgroup2:/sys/fs/cgroup bpf:/sys/fs/bpf tracefs:/sys/kernel/tracing debugfs:/sys/kernel/debug securityfs:/sys/kernel/security; do
 	$b mount -t ${pair%%:*} ${pair%%:*} ${pair#*:} 2>/dev/null
 done
 $b ip link set lo up; $b hostname guest; ulimit -l unlimited
+exec /bin/sh /run/xtask/second
+"#;
+
+/// First process of a guest with systemd, which mounts what it wants by itself.
+const FIRST_SYSTEMD: &str = r#"b=/run/busybox
+$b mkdir -p /run/systemd/system; $b cp /run/xtask/xtask.* /run/systemd/system/; $b hostname guest
+exec /lib/systemd/systemd --unit=xtask.target --show-status=0
+"#;
+const TARGET: &str = "[Unit]\nRequires=basic.target\nAfter=basic.target\nWants=xtask.service\n";
+const UNIT: &str = "[Unit]\nAfter=basic.target\n[Service]\nType=oneshot\nTimeoutStartSec=infinity\n\
+                    LimitMEMLOCK=infinity\nExecStart=/bin/sh /run/xtask/second\n";
+
+/// The command with its shares. systemd empties /tmp before it, so they are mounted no earlier.
+const SECOND: &str = r#"b=/run/busybox
+: >/run/xtask/booted
 n=0; while read -r share; do $b mkdir -p "$share"; $b mount -t virtiofs "share$n" "$share"; n=$((n + 1)); done </run/xtask/shares
 for port in /sys/class/virtio-ports/*; do
 	case $(cat $port/name) in stdout) out=/dev/${port##*/} ;; stderr) err=/dev/${port##*/} ;; esac
@@ -134,12 +148,17 @@ fn write_control(vm: &Vm, folder: &Path) -> anyhow::Result<()> {
             script.extend([b"export ", name.as_bytes(), b"=", &quoted(&value), b"\n"].concat());
         }
     }
-    script.extend([b"cd ", quoted(std::env::current_dir()?.as_os_str()).as_slice(), b"\n"].concat());
+    if vm.root == Path::new("/") {
+        script.extend([b"cd ", quoted(std::env::current_dir()?.as_os_str()).as_slice(), b"\n"].concat());
+    }
     for word in &vm.command {
         script.extend([quoted(word).as_slice(), b" "].concat());
     }
     fs::write(folder.join("command"), script)?;
-    fs::write(folder.join("first"), FIRST)?;
+    fs::write(folder.join("first"), if vm.systemd { FIRST_SYSTEMD } else { FIRST })?;
+    fs::write(folder.join("second"), SECOND)?;
+    fs::write(folder.join("xtask.target"), TARGET)?;
+    fs::write(folder.join("xtask.service"), UNIT)?;
     let shares: Vec<u8> =
         vm.share.iter().flat_map(|path| [path.as_os_str().as_bytes(), b"\n"].concat()).collect();
     Ok(fs::write(folder.join("shares"), shares)?)
@@ -232,7 +251,7 @@ fn hand_on(mut from: File, mut to: Box<dyn Write + Send>) {
 
 fn share_all(vm: &Vm, kernel: &Kernel, traces: &mut Traces, qemu: &mut Command) -> anyhow::Result<()> {
     let control = traces.folder.join("control");
-    share(traces, qemu, "root", Path::new("/"), false)?;
+    share(traces, qemu, "root", &vm.root, false)?;
     share(traces, qemu, "modules", &kernel.modules(), false)?;
     share(traces, qemu, "control", &control, true)?;
     for (number, path) in vm.share.iter().enumerate() {

@@ -48,7 +48,7 @@ pub fn fetched(name: &str) -> anyhow::Result<Kernel> {
     let Some((_, suite, package)) = KNOWN.into_iter().find(|(known, ..)| *known == name) else {
         bail!("no kernel {name:?}: there are {}", KNOWN.map(|(known, ..)| known).join(", "));
     };
-    install_needs()?;
+    install(&NEEDS)?;
     let folder = cache().join(name);
     let stamp = folder.join("version");
     if let Ok(version) = fs::read_to_string(&stamp) {
@@ -73,9 +73,10 @@ fn cache() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/kernels")
 }
 
-fn install_needs() -> anyhow::Result<()> {
+/// Installs those of `needs` (package, file that proves it) that are missing.
+pub fn install(needs: &[(&str, &str)]) -> anyhow::Result<()> {
     let missing: Vec<&str> =
-        NEEDS.into_iter().filter(|(_, proof)| !Path::new(proof).exists()).map(|(name, _)| name).collect();
+        needs.iter().filter(|(_, proof)| !Path::new(proof).exists()).map(|(name, _)| *name).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -152,7 +153,7 @@ impl Apt {
 }
 
 /// The mirror that the machine's own apt uses for such a suite.
-fn mirror_of(suite: &str) -> anyhow::Result<String> {
+pub fn mirror_of(suite: &str) -> anyhow::Result<String> {
     let listed = text(Command::new("apt-get").args(["indextargets", "--format", "$(REPO_URI) $(CODENAME)"]))?;
     let is_security = |name: &str| name.ends_with("-security");
     let mirrors =

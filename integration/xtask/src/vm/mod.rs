@@ -1,20 +1,22 @@
 //! `cargo xtask vm --kernel K -- command`: a command on another kernel, in a QEMU guest without KVM.
 //!
-//! The guest's root is this machine's, shared read-only, with a tmpfs over it: what it writes is gone with it, but in
-//! directories named by `--share`. It has no network but loopback. Exit code, stdout and stderr come back.
+//! The guest's root is this machine's or `--root`, shared read-only, with a tmpfs over it: what it writes is gone with it,
+//! but in directories named by `--share`. It has no network but loopback. Exit code, stdout and stderr come back.
 
 mod guest;
 mod initramfs;
 mod interrupt;
 mod kernel;
+mod tree;
 
 use anyhow::Context;
-pub use kernel::Kernel;
+pub use kernel::{Kernel, succeed};
 use std::{
     ffi::OsString,
     io::{self, Write},
     path::PathBuf,
 };
+pub use tree::{SECCOMP_PROFILE, tree};
 
 /// Exit code of a guest that did not end in time, as of timeout(1).
 pub const TIMED_OUT: u8 = 124;
@@ -39,6 +41,12 @@ pub struct Vm {
     /// Directory that is shared read-write at its own path
     #[arg(long)]
     pub share: Vec<PathBuf>,
+    /// Directory tree that is the guest's root, with a shell in it
+    #[arg(long, default_value = "/")]
+    pub root: PathBuf,
+    /// systemd is the first process; the command is run by a unit once basic.target is reached
+    #[arg(long)]
+    pub systemd: bool,
     /// More of the kernel's command line, as lockdown=confidentiality
     #[arg(long, default_value = "")]
     pub append: String,

@@ -2,14 +2,11 @@
 
 use crate::{
     client::Connection,
-    component,
+    component, process,
     stage::{self, Program},
     wait_until,
 };
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::{
     fs,
@@ -82,8 +79,7 @@ impl Collector {
     /// Ends it as its operator would; what it took is in the file then.
     pub fn stop(&mut self) {
         let Some(mut program) = self.program.take() else { return };
-        let pid = i32::try_from(program.child.id()).expect("a pid fits into i32");
-        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("signal to the Collector");
+        process::signal(program.child.id(), Signal::SIGTERM);
         let status = wait_until("the Collector to end", PATIENCE, || program.child.try_wait().ok().flatten());
         assert!(status.success(), "the Collector ended with {status}");
     }

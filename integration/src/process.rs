@@ -1,8 +1,11 @@
 //! Processes, by `/proc`: those of the agent, their signals and their memory.
 
-use crate::Agent;
+use crate::{Agent, wait_until};
 use nix::{sys::signal::Signal, unistd::Pid};
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
+
+/// A reader has a second, and what looks into a binary has two.
+const READERS_END: Duration = Duration::from_secs(10);
 
 impl Agent {
     /// Pids of the launcher's descendants: loader, its children, processor, demo.
@@ -33,10 +36,14 @@ impl Agent {
         self.loaders_under(&[self.pid()])
     }
 
-    /// The attacher's child that holds the socket; readers live for milliseconds.
+    /// The attacher's child that holds the socket, once it is alone: readers live for milliseconds.
     #[must_use]
-    pub fn serving(&self) -> Vec<u32> {
-        self.loaders_under(&self.attacher())
+    pub fn serving(&self) -> u32 {
+        let parents = self.attacher();
+        wait_until("the attacher to have one child", READERS_END, || {
+            let children = self.loaders_under(&parents);
+            (children.len() == 1).then(|| only(&children))
+        })
     }
 
     fn loaders_under(&self, parents: &[u32]) -> Vec<u32> {

@@ -139,10 +139,8 @@ fn every_record_is_accounted_for() {
         connection.ask("GET", &format!("/r/count-{number}"), 0).unwrap();
     }
     assert_eq!(agent.server_rows("/r/count-", 500).len(), 500);
-    // the loader says its counters once in a while: the first may be from before the requests
-    wait_until("both records of every request to be accounted for", PATIENCE, || {
-        (Accounts::of_settled(&agent).produced >= 1000.0).then_some(())
-    });
+    let accounts = Accounts::of_settled(&agent);
+    assert!(accounts.produced >= 1000.0, "both records of every request: {accounts:?}");
     agent.stop();
 }
 

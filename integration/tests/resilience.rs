@@ -114,7 +114,7 @@ fn a_server_killed_under_load_is_forked_again_over_the_same_probes() {
     let probes = programs(loader);
     let load = Load::start(server.port, "fork", RATE);
     thread::sleep(Duration::from_secs(1));
-    let (victim, died) = (only(&agent.serving()), Instant::now());
+    let (victim, died) = (agent.serving(), Instant::now());
     signal(victim, Signal::SIGKILL);
     wait_until("the processor to be connected again", PATIENCE, || (connections(&agent) > 1).then_some(()));
     let back = Instant::now();
@@ -217,7 +217,7 @@ fn a_processor_stopped_for_a_minute_costs_only_what_is_counted() {
 }
 
 fn watch_memory(agent: &Agent, span: Duration) -> u64 {
-    let (pid, end) = (only(&agent.serving()), Instant::now() + span);
+    let (pid, end) = (agent.serving(), Instant::now() + span);
     let mut most = 0;
     while Instant::now() < end {
         assert!(Path::new(&format!("/proc/{pid}")).exists(), "the loader's server died");

@@ -2,11 +2,10 @@
 
 use crate::{
     client::Connection,
-    component, process,
+    component,
     stage::{self, Program},
     wait_until,
 };
-use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::{
     fs,
@@ -79,8 +78,7 @@ impl Collector {
     /// Ends it as its operator would; what it took is in the file then.
     pub fn stop(&mut self) {
         let Some(mut program) = self.program.take() else { return };
-        process::signal(program.child.id(), Signal::SIGTERM);
-        let status = wait_until("the Collector to end", PATIENCE, || program.child.try_wait().ok().flatten());
+        let status = program.terminate(PATIENCE).expect("the Collector ends");
         assert!(status.success(), "the Collector ended with {status}");
     }
 

@@ -2,13 +2,12 @@
 
 use crate::{
     metrics::Metrics,
+    process,
+    server::Server,
     span::{Row, Span},
     stage, wait_until,
 };
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
@@ -92,6 +91,21 @@ impl Agent {
         let (stderr, err_reader) = collect(child.stderr.take());
         let readers = [out_reader, err_reader];
         Self { child, directory, prometheus_port, stdout, stderr, readers }
+    }
+
+    /// Starts it and asks `server` until it is observed.
+    #[must_use]
+    pub fn observing(server: &Server, options: &Options) -> Self {
+        let agent = Self::start(options);
+        agent.wait_until_observed(server);
+        agent
+    }
+
+    /// Asks `server` until the first answer was told.
+    pub fn wait_until_observed(&self, server: &Server) {
+        self.wait_until_observing(|path| {
+            server.connect().ask("GET", path, 0).expect("an answer of the server");
+        });
     }
 
     /// Asks again and again until the first answer was told, so that what follows is told from its first byte.
@@ -205,17 +219,6 @@ impl Agent {
         self.prometheus_port
     }
 
-    /// The loader's executable, where its user can run it.
-    #[must_use]
-    pub fn loader(&self) -> PathBuf {
-        let pid = self
-            .processes("ratatosk-loader")
-            .into_iter()
-            .find(|pid| *pid != self.pid())
-            .expect("a loader runs");
-        fs::read_link(format!("/proc/{pid}/exe")).expect("its executable")
-    }
-
     /// The socket between both sides.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
@@ -228,32 +231,9 @@ impl Agent {
         self.child.id()
     }
 
-    /// Pids of the launcher's descendants: loader, its children, processor, demo.
-    #[must_use]
-    pub fn descendants(&self) -> Vec<u32> {
-        let mut found = vec![self.pid()];
-        let mut next = 0;
-        while let Some(&pid) = found.get(next) {
-            found.extend(children_of(pid));
-            next += 1;
-        }
-        found.split_off(1)
-    }
-
-    /// Descendants whose executable's name is `name`.
-    #[must_use]
-    pub fn processes(&self, name: &str) -> Vec<u32> {
-        let runs = |pid: &u32| {
-            let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-            exe.file_name().is_some_and(|file| file.to_string_lossy() == name)
-        };
-        self.descendants().into_iter().filter(runs).collect()
-    }
-
     /// Sends a signal to the launcher.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.pid()).expect("a pid fits into i32");
-        kill(Pid::from_raw(pid), signal).expect("signal to the launcher");
+        process::signal(self.pid(), signal);
     }
 
     /// Waits for its end, and until all that it said is read, and gives its exit code.
@@ -342,12 +322,4 @@ fn collect(stream: Option<impl Read + Send + 'static>) -> Collected {
         }
     });
     (lines, reader)
-}
-
-fn children_of(pid: u32) -> Vec<u32> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    lists
-        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
-        .collect()
 }

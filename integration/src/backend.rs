@@ -2,20 +2,17 @@
 
 use crate::{
     client::Connection,
-    component,
+    component, process,
     stage::{self, Program},
     wait_until,
 };
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::{
     fs,
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 use tempfile::TempDir;
@@ -84,28 +81,23 @@ impl Collector {
 
     /// Ends it as its operator would; what it took is in the file then.
     pub fn stop(&mut self) {
-        self.signal(Signal::SIGTERM);
-        let status = self.ended();
-        assert!(status.is_none_or(|status| status.success()), "the Collector ended with {status:?}");
+        let Some(mut program) = self.program.take() else { return };
+        let status = program.terminate(PATIENCE).expect("the Collector ends");
+        assert!(status.success(), "the Collector ended with {status}");
     }
 
     /// Ends it in the middle of whatever it does. What it confirmed is in the file, and perhaps a part of what it did not.
     pub fn kill(&mut self) {
         self.was_killed = true;
         self.signal(Signal::SIGKILL);
-        self.ended();
+        let Some(mut program) = self.program.take() else { return };
+        wait_until("the Collector to end", PATIENCE, || program.child.try_wait().ok().flatten());
     }
 
     /// Sends it a signal; nobody, if it does not run.
     pub fn signal(&self, signal: Signal) {
         let Some(program) = &self.program else { return };
-        let pid = i32::try_from(program.child.id()).expect("a pid fits into i32");
-        kill(Pid::from_raw(pid), signal).expect("signal to the Collector");
-    }
-
-    fn ended(&mut self) -> Option<ExitStatus> {
-        let mut program = self.program.take()?;
-        Some(wait_until("the Collector to end", PATIENCE, || program.child.try_wait().ok().flatten()))
+        process::signal(program.child.id(), signal);
     }
 
     /// Every `resourceSpans` of the file, in order.

@@ -13,6 +13,7 @@ pub mod component;
 pub mod load;
 pub mod metrics;
 pub mod mixed;
+pub mod process;
 pub mod runtime;
 pub mod server;
 pub mod span;

@@ -42,7 +42,7 @@ impl Server {
         }
         fs::write(path.join("root/blob"), "f".repeat(FILE_BYTES)).expect("file for nginx");
         fs::write(path.join("nginx.conf"), nginx_config(path, port)).expect("config for nginx");
-        let mut command = Command::new(find_nginx());
+        let mut command = Command::new(stage::installed("nginx"));
         command.arg("-p").arg(path).arg("-c").arg(path.join("nginx.conf"));
         command.stderr(Stdio::null());
         Self::started(command, directory, port)
@@ -141,10 +141,7 @@ impl Server {
 impl Drop for Server {
     /// nginx's workers outlive a killed master, not a terminated one.
     fn drop(&mut self) {
-        let pid = i32::try_from(self.pid()).expect("a pid fits into i32");
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
-        let child = &mut self.program.child;
-        wait_until("the server to end", PATIENCE, || child.try_wait().ok().flatten());
+        assert!(self.program.terminate(PATIENCE).is_some(), "the server does not end");
     }
 }
 
@@ -156,12 +153,6 @@ fn row(line: &str) -> Row {
     let mut number = || next().parse::<u64>().unwrap_or(0);
     let status = u16::try_from(number()).expect("three digits");
     (path, method, status, number(), number())
-}
-
-fn find_nginx() -> PathBuf {
-    let places = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"];
-    let found = places.iter().map(PathBuf::from).find(|path| path.exists());
-    found.expect("nginx is missing: scripts/setup --test installs it")
 }
 
 fn nginx_config(path: &Path, port: u16) -> String {

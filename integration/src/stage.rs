@@ -1,12 +1,18 @@
 //! A temporary directory, free ports, and programs that end with their test.
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use std::{
     fs::{self, Permissions},
     net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::{Child, Command, ExitStatus},
     sync::atomic::{AtomicU16, Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
@@ -64,6 +70,14 @@ pub fn binary(name: &str) -> PathBuf {
     })
 }
 
+/// A program of this machine, not a wrapper that a version manager put before it.
+#[must_use]
+pub fn installed(name: &str) -> PathBuf {
+    let places = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
+    let found = places.iter().map(|place| Path::new(place).join(name)).find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("{name} is missing: scripts/setup --test installs it"))
+}
+
 /// Writes a shell script that everybody can run.
 #[must_use]
 pub fn script(path: PathBuf, body: &str) -> PathBuf {
@@ -105,6 +119,22 @@ impl Program {
     pub fn start(command: &mut Command) -> Self {
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         Self { child }
+    }
+
+    /// Asks it to end by SIGTERM; none if it has not within `grace`.
+    pub fn terminate(&mut self, grace: Duration) -> Option<ExitStatus> {
+        let pid = i32::try_from(self.child.id()).expect("a pid fits into i32");
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM); // one that has ended already is no error
+        let deadline = Instant::now() + grace;
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
+            }
+            if Instant::now() > deadline {
+                return None;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 

@@ -44,14 +44,6 @@ fn options(server: &Server, protocol: &str, port: u16) -> Options {
         .with("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
 }
 
-fn observe(server: &Server, options: &Options) -> Agent {
-    let agent = Agent::start(options);
-    agent.wait_until_observing(|path| {
-        server.connect().ask("GET", path, 0).unwrap();
-    });
-    agent
-}
-
 /// Mixed requests, every seventh with a parent.
 fn drive(server: &Server) {
     let kinds = [
@@ -121,7 +113,7 @@ fn receives_over(test: &str, protocol: &str, port: impl Fn(&Collector) -> u16) {
     let Some(_machine) = guard(test) else { return };
     let Some(collector) = collector(test, None) else { return };
     let server = Server::nginx();
-    let agent = observe(&server, &options(&server, protocol, port(&collector)));
+    let agent = Agent::observing(&server, &options(&server, protocol, port(&collector)));
     drive(&server);
     let log: Vec<_> = server.rows("/", COUNT).into_iter().filter(|row| row.0.contains("/otlp-")).collect();
     wait_until("every span in the file", TOLD, || (spans(&collector, "/otlp-").len() >= COUNT).then_some(()));
@@ -265,7 +257,7 @@ fn jaeger_and_prometheus_answer_queries_about_the_run() {
     };
     let Some(collector) = collector(test, Some(jaeger.grpc_port)) else { return };
     let server = Server::nginx();
-    let agent = observe(&server, &options(&server, "grpc", collector.grpc_port));
+    let agent = Agent::observing(&server, &options(&server, "grpc", collector.grpc_port));
     let prometheus = match Prometheus::start(&[
         ("collector", collector.prometheus_port),
         ("agent", agent.prometheus_port()),
@@ -340,7 +332,7 @@ fn a_collector_that_was_away_for_30_s_has_each_span_once() {
     let Some(_machine) = guard(test) else { return };
     let Some(mut collector) = collector(test, None) else { return };
     let server = Server::nginx();
-    let agent = observe(&server, &options(&server, "grpc", collector.grpc_port));
+    let agent = Agent::observing(&server, &options(&server, "grpc", collector.grpc_port));
     let asked = at_rate(&server, 400, "away", || {
         thread::sleep(Duration::from_secs(2));
         collector.stop();
@@ -385,7 +377,7 @@ fn survives(test: &str, over: &str, port: fn(&Collector) -> u16, ordeal: fn(&mut
         .with("OTEL_EXPORTER_OTLP_TIMEOUT", REQUEST_TIMEOUT.as_millis())
         // A request is under way at almost every moment.
         .with("OTEL_BSP_SCHEDULE_DELAY", 20);
-    let agent = observe(&server, &options);
+    let agent = Agent::observing(&server, &options);
     let asked = at_rate(&server, 400, "ordeal", || {
         thread::sleep(Duration::from_secs(1));
         ordeal(&mut collector, &agent);

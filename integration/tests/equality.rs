@@ -50,14 +50,6 @@ fn assert_equal(agent: &Agent, log: &[Row], mut told: Vec<Row>) {
     agent.assert_no_drops();
 }
 
-fn observe(server: &Server) -> Agent {
-    let agent = Agent::start(&Options::default());
-    agent.wait_until_observing(|path| {
-        server.connect().ask("GET", path, 0).unwrap();
-    });
-    agent
-}
-
 /// Rows of the log without those of the warm-up.
 fn log_of(server: &Server, warm: usize, count: usize) -> Vec<Row> {
     let mut rows = server.rows("/", warm + count);
@@ -69,7 +61,7 @@ fn log_of(server: &Server, warm: usize, count: usize) -> Vec<Row> {
 fn two_thousand_requests_equal_the_log_of_nginx() {
     let Some(_machine) = guard("two_thousand_requests_equal_the_log_of_nginx") else { return };
     let server = Server::nginx();
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     let warm = server.rows_now("/").len();
     let before = agent.scrape();
     let mut connection = server.connect();
@@ -103,7 +95,7 @@ fn report_budget(
 fn ids_shuffled_over_sixteen_connections_never_swap() {
     let Some(_machine) = guard("ids_shuffled_over_sixteen_connections_never_swap") else { return };
     let server = Server::nginx();
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     let warm = server.rows_now("/").len();
     // A step that shares no factor with 2000 visits every number once, in an order that looks like none.
     let queue: Mutex<VecDeque<usize>> = Mutex::new((0..2000).map(|step| (step * 1237) % 2000).collect());
@@ -129,7 +121,7 @@ fn ask_until_empty(connection: &mut Connection, queue: &Mutex<VecDeque<usize>>) 
 fn curl_and_wrk_are_told_as_nginx_logs_them() {
     let Some(_machine) = guard("curl_and_wrk_are_told_as_nginx_logs_them") else { return };
     let server = Server::nginx();
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     run_curl(&server, 200);
     let log = server.rows("/r/curl-", 200);
     assert_equal(&agent, &log, agent.server_rows("/r/curl-", 200));
@@ -172,7 +164,7 @@ fn run_wrk(server: &Server) {
 fn sizes_of_a_python_server_are_its_own() {
     let Some(_machine) = guard("sizes_of_a_python_server_are_its_own") else { return };
     let server = Server::python();
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     let mut command = Command::new("/usr/bin/python3");
     command.arg(stage::workload("python/http_client.py"));
     command.args([&server.port.to_string(), "/r/py-", "400"]);

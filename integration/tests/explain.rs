@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics with what it wanted")]
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use ratatosk_integration::{
     Agent, Options,
     client::{self, Connection},
     guard,
+    process::{only, signal},
     server::Server,
     stage::{self, Program},
     wait_until,
@@ -74,31 +72,16 @@ fn check(port: u16, path: &str) -> Option<(u16, String)> {
     Some((response.status, String::from_utf8_lossy(&response.body).into_owned()))
 }
 
-/// The attacher and its server; readers, which come later and go, left out.
+/// The attacher and its server.
 fn loaders(agent: &Agent) -> [u32; 2] {
-    let child_of = |parent: u32| {
-        let is_child = |pid: &u32| {
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            status.contains(&format!("PPid:\t{parent}\n"))
-        };
-        agent.processes("ratatosk-loader").into_iter().find(is_child).unwrap()
-    };
-    let attacher = child_of(agent.pid());
-    [attacher, child_of(attacher)]
-}
-
-fn send(pid: u32, signal: Signal) {
-    kill(Pid::from_raw(i32::try_from(pid).unwrap()), signal).unwrap();
+    [only(&agent.attacher()), agent.serving()]
 }
 
 #[test]
 fn every_process_is_explained_with_the_setting_that_decided() {
     let Some(_machine) = guard("every_process_is_explained_with_the_setting_that_decided") else { return };
     let (nginx, python) = (Server::nginx(), Server::python());
-    let agent = Agent::start(&Options::none().with("OTEL_EBPF_OPEN_PORT", nginx.port));
-    agent.wait_until_observing(|path| {
-        nginx.connect().ask("GET", path, 0).unwrap();
-    });
+    let agent = Agent::observing(&nginx, &Options::none().with("OTEL_EBPF_OPEN_PORT", nginx.port));
 
     let setting = format!("OTEL_EBPF_OPEN_PORT={}", nginx.port);
     let master = row(&agent, nginx.pid());
@@ -144,10 +127,7 @@ fn every_process_is_explained_with_the_setting_that_decided() {
 fn the_metric_counts_what_explain_lists() {
     let Some(_machine) = guard("the_metric_counts_what_explain_lists") else { return };
     let python = Server::python();
-    let agent = Agent::start(&Options::none().with("BEYLA_TARGET_PID", python.pid()));
-    agent.wait_until_observing(|path| {
-        python.connect().ask("GET", path, 0).unwrap();
-    });
+    let agent = Agent::observing(&python, &Options::none().with("BEYLA_TARGET_PID", python.pid()));
     wait_until("one process by its pid", PATIENCE, || {
         let metrics = agent.scrape();
         let observed = metrics.sum("ratatosk_processes", &["state=\"observed\"", "reason=\"selector\""]);
@@ -235,14 +215,14 @@ fn it_is_ready_while_it_is_connected_and_alive_throughout() {
     assert!(is_ready(200).1.starts_with("ready, tier "));
     // A stopped server of the loader: connected, but silent.
     let [attacher, server] = loaders(&agent);
-    send(server, Signal::SIGSTOP);
+    signal(server, Signal::SIGSTOP);
     let (_, why) = is_ready(503);
-    send(server, Signal::SIGCONT);
+    signal(server, Signal::SIGCONT);
     assert!(why.contains("silent") && why.trim_end().lines().count() == 1, "{why}");
     is_ready(200);
     // And one that is killed: the line breaks, another server comes.
     let processor = agent.processes("ratatosk");
-    send(attacher, Signal::SIGKILL);
+    signal(attacher, Signal::SIGKILL);
     let (_, why) = is_ready(503);
     assert!(why.starts_with("not connected to the loader") || why.starts_with("the loader"), "{why}");
     let status = json(&agent, &[])["loader"]["status"].clone();

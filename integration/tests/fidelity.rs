@@ -100,14 +100,6 @@ fn pipeline(connection: &mut Connection, numbers: std::ops::Range<usize>) {
     }
 }
 
-fn observe(server: &Server, options: &Options) -> Agent {
-    let agent = Agent::start(options);
-    agent.wait_until_observing(|path| {
-        server.connect().ask("GET", path, 0).unwrap();
-    });
-    agent
-}
-
 fn is_of_run(row: &Row) -> bool {
     !row.0.starts_with("/r/warm-")
 }
@@ -192,7 +184,7 @@ fn twenty_thousand_requests_at_full_speed_equal_the_log() {
     let server = Server::nginx();
     let options =
         Options::default().with("RATATOSK_RING_BYTES", 16 << 20).with("RATATOSK_QUEUE_BYTES", 64 << 20);
-    let agent = observe(&server, &options);
+    let agent = Agent::observing(&server, &options);
     thread::sleep(Duration::from_millis(1_500));
     let before = agent.scrape();
     let started = Instant::now();
@@ -225,7 +217,7 @@ fn with_the_default_sizes_what_is_told_is_exact_and_what_is_not_is_counted() {
         return;
     };
     let server = Server::nginx();
-    let agent = observe(&server, &Options::default());
+    let agent = Agent::observing(&server, &Options::default());
     drive(&server);
     let log = log_of(&server);
     let told = told_by(&agent, REQUESTS);

@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test panics with what it wanted")]
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use ratatosk_integration::{Agent, Options, agent::TOLD, client, guard, server::Server, stage, wait_until};
+use ratatosk_integration::{
+    Agent, Options, agent::TOLD, client, guard, process::anonymous_bytes, server::Server, stage, wait_until,
+};
 use std::{
-    fs,
     io::{Read, Write},
     net::{Ipv4Addr, TcpStream},
     process::{Command, Stdio},
@@ -32,7 +33,7 @@ struct Memory {
 
 impl Memory {
     fn of(agent: &Agent) -> Self {
-        let sum = |name: &str| agent.processes(name).into_iter().map(anonymous_bytes).sum();
+        let sum = |name: &str| agent.processes(name).into_iter().filter_map(anonymous_bytes).sum();
         Self { loader: sum("ratatosk-loader"), processor: sum("ratatosk") }
     }
 
@@ -43,21 +44,6 @@ impl Memory {
             (self.loader.saturating_sub(before.loader), self.processor.saturating_sub(before.processor));
         assert!(grown.0 <= LOADER_BYTES && grown.1 <= PROCESSOR_BYTES, "{what}: {before:?}, then {self:?}");
     }
-}
-
-fn anonymous_bytes(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-    let kib: Option<u64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    kib.unwrap_or_default() * 1024
-}
-
-fn observe(server: &Server) -> Agent {
-    let agent = Agent::start(&Options::default());
-    agent.wait_until_observing(|path| {
-        server.connect().ask("GET", path, 0).unwrap();
-    });
-    agent
 }
 
 /// Connections spread over addresses, so that no port of a client is used up.
@@ -78,9 +64,7 @@ fn ask(stream: &mut TcpStream, path: &str) {
 
 /// A request after the flood is told: what came before it was gone over, and nothing is stuck.
 fn assert_alive(agent: &Agent, server: &Server) {
-    agent.wait_until_observing(|path| {
-        server.connect().ask("GET", path, 0).unwrap();
-    });
+    agent.wait_until_observed(server);
 }
 
 /// No span under the paths of the flood.
@@ -115,7 +99,7 @@ fn ten_thousand_open_connections_stay_bounded_and_right() {
     let Some(_machine) = guard(name) else { return };
     let connections = possible_connections(name, 10_000);
     let server = Server::script(SCRIPT);
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     let (before, invalid) = (Memory::of(&agent), agent.incomplete("invalid"));
     // every other one has a request answered and stays; the rest never end their heads
     let half = format!("GET /half/head HTTP/1.1\r\nHost: t\r\nX: {}", "x".repeat(800));
@@ -150,7 +134,7 @@ fn heads_that_fill_up_and_never_end_stay_bounded() {
     let Some(_machine) = guard(name) else { return };
     let connections = possible_connections(name, 3_000);
     let server = Server::script(SCRIPT);
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     let before = Memory::of(&agent);
     let mut open: Vec<TcpStream> = (0..connections).map(|number| connect(&server, number)).collect();
     // 15 KiB of each are captured: 45 MiB, were they all kept
@@ -176,7 +160,7 @@ fn heads_that_fill_up_and_never_end_stay_bounded() {
 fn a_thousand_new_connections_per_second_are_all_told() {
     let Some(_machine) = guard("a_thousand_new_connections_per_second_are_all_told") else { return };
     let server = Server::script(SCRIPT);
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     let (before, since) = (Memory::of(&agent), Instant::now());
     for number in 0..4_000_usize {
         ask(&mut connect(&server, number), &format!("/flood/{number}"));
@@ -195,7 +179,7 @@ fn a_thousand_new_connections_per_second_are_all_told() {
 fn a_header_of_one_gibibyte_is_counted_and_never_told() {
     let Some(_machine) = guard("a_header_of_one_gibibyte_is_counted_and_never_told") else { return };
     let server = Server::script(SCRIPT);
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     let before = Memory::of(&agent);
     let mut stream = connect(&server, 0);
     stream.write_all(b"GET /flood/endless HTTP/1.1\r\nX: ").unwrap();
@@ -229,7 +213,7 @@ fn noise(seed: usize, len: usize) -> Vec<u8> {
 fn binary_noise_is_counted_and_never_told() {
     let Some(_machine) = guard("binary_noise_is_counted_and_never_told") else { return };
     let server = Server::script(SCRIPT);
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     let (before, seen) = (Memory::of(&agent), unrecognized(&agent));
     for number in 0..200 {
         let mut stream = connect(&server, number);
@@ -251,7 +235,7 @@ fn binary_noise_is_counted_and_never_told() {
 fn another_protocol_is_counted_and_never_told() {
     let Some(_machine) = guard("another_protocol_is_counted_and_never_told") else { return };
     let server = Server::script(SCRIPT);
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     let seen = unrecognized(&agent);
     let value = "GET /flood/in-a-value HTTP/1.1\r\nHost: t\r\n\r\n";
     for number in 0..50 {
@@ -300,7 +284,7 @@ fn tls_on_a_plain_port_is_counted_and_never_told() {
     let mut python = Command::new("/usr/bin/python3");
     python.arg(stage::workload("ugly/tls_server.py"));
     let (tls, plain) = (Server::program(python, &[&certificate, &key]), Server::nginx());
-    let agent = observe(&plain);
+    let agent = Agent::observing(&plain, &Options::default());
     let (seen, surplus) = (unrecognized(&agent), agent.incomplete("no_request"));
     for number in 0..10 {
         assert!(curl_tls(tls.port, &format!("/flood/{number}")), "TLS that is spoken on both sides");

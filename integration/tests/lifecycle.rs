@@ -2,38 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics with what it wanted")]
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
+use nix::sys::signal::Signal;
+use ratatosk_integration::{
+    Agent, Options,
+    accounts::Accounts,
+    guard,
+    process::{only, signal},
+    server::Server,
+    wait_until,
 };
-use ratatosk_integration::{Agent, Options, guard, server::Server, wait_until};
 use std::{
     collections::BTreeSet,
-    fs, thread,
+    thread,
     time::{Duration, Instant},
 };
 
 const PATIENCE: Duration = Duration::from_secs(15);
-
-fn kill_one(pids: &[u32]) {
-    let [pid] = pids else { panic!("one process expected: {pids:?}") };
-    kill(Pid::from_raw(i32::try_from(*pid).unwrap()), Signal::SIGKILL).unwrap();
-}
-
-/// The loader's main process: the child of the launcher, not one of its forks.
-fn attacher(agent: &Agent) -> Vec<u32> {
-    let is_child_of_launcher = |pid: &u32| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        status.contains(&format!("PPid:\t{}\n", agent.pid()))
-    };
-    agent.processes("ratatosk-loader").into_iter().filter(is_child_of_launcher).collect()
-}
-
-fn asks(server: &Server) -> impl FnMut(&str) {
-    |path| {
-        server.connect().ask("GET", path, 0).unwrap();
-    }
-}
 
 #[test]
 fn the_demo_is_seen_within_a_second_of_ready() {
@@ -62,7 +46,7 @@ fn a_server_that_starts_later_is_seen_from_its_first_requests() {
     let Some(_machine) = guard("a_server_that_starts_later_is_seen_from_its_first_requests") else { return };
     let agent = Agent::start(&Options::default());
     let server = Server::nginx();
-    agent.wait_until_observing(asks(&server));
+    agent.wait_until_observed(&server);
     server.connect().ask("GET", "/r/later", 0).unwrap();
     assert_eq!(agent.server_rows("/r/later", 1), server.rows("/r/later", 1));
     agent.stop();
@@ -72,8 +56,7 @@ fn a_server_that_starts_later_is_seen_from_its_first_requests() {
 fn what_is_not_selected_is_not_told() {
     let Some(_machine) = guard("what_is_not_selected_is_not_told") else { return };
     let (chosen, other) = (Server::nginx(), Server::python());
-    let agent = Agent::start(&Options::none().with("BEYLA_OPEN_PORT", chosen.port));
-    agent.wait_until_observing(asks(&chosen));
+    let agent = Agent::observing(&chosen, &Options::none().with("BEYLA_OPEN_PORT", chosen.port));
     other.connect().ask("GET", "/r/other", 0).unwrap();
     chosen.connect().ask("GET", "/r/chosen", 0).unwrap();
     assert_eq!(agent.server_rows("/r/chosen", 1).len(), 1);
@@ -86,10 +69,10 @@ fn port_and_executable_must_both_hold() {
     let Some(_machine) = guard("port_and_executable_must_both_hold") else { return };
     let (nginx, python) = (Server::nginx(), Server::python());
     let ports = format!("{},{}", nginx.port, python.port);
-    let agent = Agent::start(
+    let agent = Agent::observing(
+        &python,
         &Options::none().with("BEYLA_OPEN_PORT", ports).with("BEYLA_AUTO_TARGET_EXE", "*/python3*"),
     );
-    agent.wait_until_observing(asks(&python));
     nginx.connect().ask("GET", "/r/nginx", 0).unwrap();
     python.connect().ask("GET", "/r/python", 0).unwrap();
     assert_eq!(agent.server_rows("/r/python", 1).len(), 1);
@@ -101,8 +84,7 @@ fn port_and_executable_must_both_hold() {
 fn a_process_is_selected_by_its_pid() {
     let Some(_machine) = guard("a_process_is_selected_by_its_pid") else { return };
     let server = Server::python();
-    let agent = Agent::start(&Options::none().with("BEYLA_TARGET_PID", server.pid()));
-    agent.wait_until_observing(asks(&server));
+    let agent = Agent::observing(&server, &Options::none().with("BEYLA_TARGET_PID", server.pid()));
     agent.stop();
 }
 
@@ -112,10 +94,9 @@ fn a_processor_that_is_killed_restarts_alone_and_tells_nothing_twice() {
         return;
     };
     let server = Server::nginx();
-    let agent = Agent::start(&Options::default());
-    agent.wait_until_observing(asks(&server));
-    let (loader, processor) = (attacher(&agent), agent.processes("ratatosk"));
-    kill_one(&processor);
+    let agent = Agent::observing(&server, &Options::default());
+    let (loader, processor) = (agent.attacher(), agent.processes("ratatosk"));
+    signal(only(&processor), Signal::SIGKILL);
     wait_until("another processor", PATIENCE, || {
         let now = agent.processes("ratatosk");
         (!now.is_empty() && now != processor).then_some(())
@@ -125,7 +106,7 @@ fn a_processor_that_is_killed_restarts_alone_and_tells_nothing_twice() {
         connection.ask("GET", "/r/reborn", 0).unwrap();
         agent.spans().iter().any(|span| span.path == "/r/reborn").then_some(())
     });
-    assert_eq!(attacher(&agent), loader, "the loader keeps its pid");
+    assert_eq!(agent.attacher(), loader, "the loader keeps its pid");
     let ids: Vec<_> = agent.spans().into_iter().map(|span| (span.trace_id, span.span_id)).collect();
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "a span was told twice");
     agent.stop();
@@ -135,16 +116,15 @@ fn a_processor_that_is_killed_restarts_alone_and_tells_nothing_twice() {
 fn a_loader_that_is_killed_restarts_alone() {
     let Some(_machine) = guard("a_loader_that_is_killed_restarts_alone") else { return };
     let server = Server::nginx();
-    let agent = Agent::start(&Options::default());
-    agent.wait_until_observing(asks(&server));
-    let (loader, processor) = (attacher(&agent), agent.processes("ratatosk"));
-    kill_one(&loader);
+    let agent = Agent::observing(&server, &Options::default());
+    let (loader, processor) = (agent.attacher(), agent.processes("ratatosk"));
+    signal(only(&loader), Signal::SIGKILL);
     let mut connection = server.connect();
     wait_until("a span through the new loader", PATIENCE, || {
         connection.ask("GET", "/r/reloaded", 0).unwrap();
         agent.spans().iter().any(|span| span.path == "/r/reloaded").then_some(())
     });
-    assert_ne!(attacher(&agent), loader);
+    assert_ne!(agent.attacher(), loader);
     assert_eq!(agent.processes("ratatosk"), processor, "the processor keeps its pid");
     agent.stop();
 }
@@ -153,22 +133,14 @@ fn a_loader_that_is_killed_restarts_alone() {
 fn every_record_is_accounted_for() {
     let Some(_machine) = guard("every_record_is_accounted_for") else { return };
     let server = Server::nginx();
-    let agent = Agent::start(&Options::default());
-    agent.wait_until_observing(asks(&server));
+    let agent = Agent::observing(&server, &Options::default());
     let mut connection = server.connect();
     for number in 0..500 {
         connection.ask("GET", &format!("/r/count-{number}"), 0).unwrap();
     }
     assert_eq!(agent.server_rows("/r/count-", 500).len(), 500);
-    wait_until("produced = acknowledged + dropped + held", PATIENCE, || {
-        let metrics = agent.scrape();
-        let sum = |name: &str, labels: &[&str]| metrics.sum(name, labels);
-        let produced = sum("ratatosk_records_produced_total", &[]);
-        let dropped = sum("ratatosk_records_dropped_total", &["stage=\"server\""]);
-        let known =
-            sum("ratatosk_records_acknowledged_total", &[]) + dropped + sum("ratatosk_records_held", &[]);
-        (produced >= 1000.0 && (produced - known).abs() < 0.5).then_some(())
-    });
+    let accounts = Accounts::of_settled(&agent);
+    assert!(accounts.produced >= 1000.0, "both records of every request: {accounts:?}");
     agent.stop();
 }
 
@@ -194,7 +166,7 @@ fn forked_workers_are_observed_as_their_parent() {
     let agent = Agent::start(&Options::default());
     let late = Server::prefork();
     for (server, prefix) in [(&early, "/early/"), (&late, "/late/")] {
-        agent.wait_until_observing(asks(server));
+        agent.wait_until_observed(server);
         for number in 0..30 {
             server.connect().ask("GET", &format!("{prefix}{number}"), 0).unwrap();
         }

@@ -47,10 +47,7 @@ fn hex(status: &str, set: &str) -> u64 {
 fn only_the_attacher_holds_capabilities_and_exactly_two() {
     let Some(_machine) = guard("only_the_attacher_holds_capabilities_and_exactly_two") else { return };
     let server = Server::nginx();
-    let agent = Agent::start(&Options::default());
-    agent.wait_until_observing(|path| {
-        server.connect().ask("GET", path, 0).unwrap();
-    });
+    let agent = Agent::observing(&server, &Options::default());
     let (loaders, processors) = (agent.processes("ratatosk-loader"), agent.processes("ratatosk"));
     assert!(loaders.len() >= 2 && processors.len() == 1, "{loaders:?} {processors:?}");
     let mut with_powers = 0;

@@ -2,15 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics with what it wanted")]
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use ratatosk_integration::{
     Agent, Options, Span,
     accounts::Accounts,
     guard,
     load::{Load, Sent},
+    process::{anonymous_bytes, only, signal},
     server::Server,
     wait_until,
 };
@@ -26,41 +24,6 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// A side that died is back by then.
 const BACK: Duration = Duration::from_secs(3);
 const RATE: u32 = 2_000;
-
-fn signal(pid: u32, signal: Signal) {
-    kill(Pid::from_raw(i32::try_from(pid).unwrap()), signal).unwrap();
-}
-
-fn observe(server: &Server, options: &Options) -> Agent {
-    let agent = Agent::start(options);
-    agent.wait_until_observing(|path| {
-        server.connect().ask("GET", path, 0).unwrap();
-    });
-    agent
-}
-
-fn only(pids: &[u32]) -> u32 {
-    let [pid] = pids else { panic!("one process expected: {pids:?}") };
-    *pid
-}
-
-fn parent(pid: u32) -> u32 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-    line.and_then(|pid| pid.trim().parse().ok()).unwrap_or_default()
-}
-
-fn attacher(agent: &Agent) -> Vec<u32> {
-    agent.processes("ratatosk-loader").into_iter().filter(|pid| parent(*pid) == agent.pid()).collect()
-}
-
-/// The attacher's child that holds the socket; readers live for milliseconds.
-fn serving(agent: &Agent) -> Vec<u32> {
-    let attacher = attacher(agent);
-    let children =
-        agent.processes("ratatosk-loader").into_iter().filter(|pid| attacher.contains(&parent(*pid)));
-    children.collect()
-}
 
 /// A process that died may have left half a line, with another one's first line behind it.
 fn told(agent: &Agent, prefix: &str) -> Vec<String> {
@@ -100,8 +63,8 @@ fn a_processor_killed_under_load_comes_back_and_tells_nothing_twice() {
         return;
     };
     let server = Server::nginx();
-    let agent = observe(&server, &Options::default());
-    let loader = attacher(&agent);
+    let agent = Agent::observing(&server, &Options::default());
+    let loader = agent.attacher();
     let load = Load::start(server.port, "kill", RATE);
     let mut returns = Vec::new();
     for round in 1..=2 {
@@ -122,7 +85,7 @@ fn a_processor_killed_under_load_comes_back_and_tells_nothing_twice() {
         |sent: &Sent| returns.iter().any(|(died, back)| sent.at < *back && sent.at + BACK > *died);
     println!("{} of {} not told after two kills", missing.len(), sent.len());
     assert!(missing.iter().all(while_away), "not told: {:?}", missing.iter().find(|sent| !while_away(sent)));
-    assert_eq!(attacher(&agent), loader, "the loader keeps its pid");
+    assert_eq!(agent.attacher(), loader, "the loader keeps its pid");
     let metrics = agent.scrape();
     assert_eq!(format!("{}", metrics.sum("ratatosk_streams_total", &[])), "3", "returns are counted");
     Accounts::of_settled(&agent).assert_balanced();
@@ -146,12 +109,12 @@ fn a_server_killed_under_load_is_forked_again_over_the_same_probes() {
         return;
     };
     let server = Server::nginx();
-    let agent = observe(&server, &Options::default());
-    let (loader, before) = (only(&attacher(&agent)), Accounts::of_settled(&agent));
+    let agent = Agent::observing(&server, &Options::default());
+    let (loader, before) = (only(&agent.attacher()), Accounts::of_settled(&agent));
     let probes = programs(loader);
     let load = Load::start(server.port, "fork", RATE);
     thread::sleep(Duration::from_secs(1));
-    let (victim, died) = (only(&serving(&agent)), Instant::now());
+    let (victim, died) = (agent.serving(), Instant::now());
     signal(victim, Signal::SIGKILL);
     wait_until("the processor to be connected again", PATIENCE, || (connections(&agent) > 1).then_some(()));
     let back = Instant::now();
@@ -164,7 +127,7 @@ fn a_server_killed_under_load_is_forked_again_over_the_same_probes() {
     println!("{} of {} not told", missing.len(), sent.len());
     let late: Vec<_> = missing.iter().filter(|sent| sent.at > back).collect();
     assert!(late.is_empty(), "sent after the return and not told: {late:?}");
-    assert_eq!((only(&attacher(&agent)), programs(loader)), (loader, probes), "nothing was loaded again");
+    assert_eq!((only(&agent.attacher()), programs(loader)), (loader, probes), "nothing was loaded again");
     let after = Accounts::of_settled(&agent);
     assert!(after.submitted > before.submitted, "the counters go on");
     assert_eq!(format!("{}", agent.scrape().sum("ratatosk_server_restarts_total", &[])), "1");
@@ -179,12 +142,12 @@ fn an_attacher_killed_under_load_is_back_and_says_that_its_counters_begin_again(
         return;
     };
     let server = Server::nginx();
-    let agent = observe(&server, &Options::default());
+    let agent = Agent::observing(&server, &Options::default());
     let processor = agent.processes("ratatosk");
     let load = Load::start(server.port, "attach", RATE);
     thread::sleep(Duration::from_secs(1));
     let died = Instant::now();
-    signal(only(&attacher(&agent)), Signal::SIGKILL);
+    signal(only(&agent.attacher()), Signal::SIGKILL);
     wait_until("the processor to be connected again", PATIENCE, || (connections(&agent) > 1).then_some(()));
     assert!(died.elapsed() < BACK, "back after {:?}", died.elapsed());
     // whom to observe is decided anew
@@ -206,13 +169,6 @@ fn an_attacher_killed_under_load_is_back_and_says_that_its_counters_begin_again(
     agent.stop();
 }
 
-/// Resident memory of a process that no file backs, in kB.
-fn anonymous_kb(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-    line.split_whitespace().next().unwrap().parse().unwrap()
-}
-
 /// A queue of 8 MiB, twice for buffers that grow by doubling, and the records of the processes of the machine.
 const STALLED_KB: u64 = 32 * 1024;
 const STALL: Duration = Duration::from_secs(60);
@@ -221,7 +177,7 @@ const STALL: Duration = Duration::from_secs(60);
 fn a_processor_stopped_for_a_minute_costs_only_what_is_counted() {
     let Some(_machine) = guard("a_processor_stopped_for_a_minute_costs_only_what_is_counted") else { return };
     let server = Server::nginx();
-    let agent = observe(&server, &Options::default());
+    let agent = Agent::observing(&server, &Options::default());
     let processor = only(&agent.processes("ratatosk"));
     let before = Accounts::of_settled(&agent);
     let early = Load::start(server.port, "early", RATE);
@@ -236,9 +192,7 @@ fn a_processor_stopped_for_a_minute_costs_only_what_is_counted() {
     signal(processor, Signal::SIGCONT);
     assert!(sent.iter().all(|sent| sent.is_answered), "a request of the observed server failed");
     assert!(most_kb < STALLED_KB, "the loader's server took {most_kb} kB");
-    agent.wait_until_observing(|path| {
-        newcomer.connect().ask("GET", path, 0).unwrap();
-    });
+    agent.wait_until_observed(&newcomer);
     let after = Accounts::of_settled(&agent);
     assert!(after.lost_records() > 0, "a minute fits into no queue");
     assert_told_once(&told(&agent, "/r/stall-"));
@@ -263,11 +217,11 @@ fn a_processor_stopped_for_a_minute_costs_only_what_is_counted() {
 }
 
 fn watch_memory(agent: &Agent, span: Duration) -> u64 {
-    let (pid, end) = (only(&serving(agent)), Instant::now() + span);
+    let (pid, end) = (agent.serving(), Instant::now() + span);
     let mut most = 0;
     while Instant::now() < end {
         assert!(Path::new(&format!("/proc/{pid}")).exists(), "the loader's server died");
-        most = most.max(anonymous_kb(pid));
+        most = most.max(anonymous_bytes(pid).expect("its memory") / 1024);
         thread::sleep(Duration::from_millis(500));
     }
     most
@@ -278,7 +232,7 @@ fn a_flood_overruns_the_ring_of_data_and_not_that_of_control() {
     let Some(_machine) = guard("a_flood_overruns_the_ring_of_data_and_not_that_of_control") else { return };
     let server = Server::nginx();
     // room for some dozens of requests between two drains
-    let agent = observe(&server, &Options::default().with("RATATOSK_RING_BYTES", 16 << 10));
+    let agent = Agent::observing(&server, &Options::default().with("RATATOSK_RING_BYTES", 16 << 10));
     let mut open_before = server.connect();
     open_before.ask("GET", "/r/open", 0).unwrap();
     flood(&server);

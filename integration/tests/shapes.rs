@@ -15,25 +15,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-fn observe(server: &Server, options: &Options) -> Agent {
-    let agent = Agent::start(options);
-    agent.wait_until_observing(|path| {
-        server.connect().ask("GET", path, 0).unwrap();
-    });
-    agent
-}
-
-fn incomplete(agent: &Agent, reason: &str) -> f64 {
-    agent.scrape().sum("ratatosk_exchanges_incomplete_total", &[&format!("reason=\"{reason}\"")])
-}
-
 #[test]
 fn the_last_response_of_an_idle_connection_is_told_within_two_seconds() {
     let Some(_machine) = guard("the_last_response_of_an_idle_connection_is_told_within_two_seconds") else {
         return;
     };
     let server = Server::nginx();
-    let agent = observe(&server, &Options::default());
+    let agent = Agent::observing(&server, &Options::default());
     let mut connection = server.connect();
     connection.ask("GET", "/r/idle-1", 0).unwrap();
     let since = Instant::now();
@@ -49,7 +37,7 @@ fn the_last_response_of_an_idle_connection_is_told_within_two_seconds() {
 fn a_hundred_pipelined_gets_to_nginx_are_exact() {
     let Some(_machine) = guard("a_hundred_pipelined_gets_to_nginx_are_exact") else { return };
     let server = Server::nginx();
-    let agent = observe(&server, &Options::default());
+    let agent = Agent::observing(&server, &Options::default());
     pipeline(&mut server.connect(), "/r/pipe-", 100);
     let log = server.rows("/r/pipe-", 100);
     assert_eq!(agent.server_rows("/r/pipe-", 100), log);
@@ -78,13 +66,13 @@ fn pipeline(connection: &mut Connection, prefix: &str, count: usize) {
 fn what_the_width_cuts_off_is_counted() {
     let Some(_machine) = guard("what_the_width_cuts_off_is_counted") else { return };
     let server = Server::raw();
-    let agent = observe(&server, &Options::default());
-    let cut_before = incomplete(&agent, "capture_cut");
+    let agent = Agent::observing(&server, &Options::default());
+    let cut_before = agent.incomplete("capture_cut");
     pipeline(&mut server.connect(), "/r/one-read-", 100);
     let log = server.rows("/r/one-read-", 100);
     let told = wait_until("spans and cut exchanges to be 100", TOLD, || {
         let rows = agent.server_rows("/r/one-read-", 1);
-        let cut = incomplete(&agent, "capture_cut") - cut_before;
+        let cut = agent.incomplete("capture_cut") - cut_before;
         let told = f64::from(u32::try_from(rows.len()).unwrap());
         ((told + cut - 100.0).abs() < 0.5).then_some(rows)
     });
@@ -97,7 +85,7 @@ fn what_the_width_cuts_off_is_counted() {
 fn a_wide_turn_shows_all_of_one_read() {
     let Some(_machine) = guard("a_wide_turn_shows_all_of_one_read") else { return };
     let server = Server::raw();
-    let agent = observe(&server, &Options::default().with("RATATOSK_TURN_BYTES", 16_384));
+    let agent = Agent::observing(&server, &Options::default().with("RATATOSK_TURN_BYTES", 16_384));
     pipeline(&mut server.connect(), "/r/one-read-", 100);
     let log = server.rows("/r/one-read-", 100);
     assert_eq!(agent.server_rows("/r/one-read-", 100), log);
@@ -108,7 +96,7 @@ fn a_wide_turn_shows_all_of_one_read() {
 fn a_head_split_at_every_byte_is_told_once() {
     let Some(_machine) = guard("a_head_split_at_every_byte_is_told_once") else { return };
     let server = Server::nginx();
-    let agent = observe(&server, &Options::default());
+    let agent = Agent::observing(&server, &Options::default());
     let mut connection = server.connect();
     let splits = client::get("/r/split-000").len();
     for at in 1..splits {
@@ -130,7 +118,7 @@ fn a_head_split_at_every_byte_is_told_once() {
 fn a_head_of_single_bytes_is_told_once() {
     let Some(_machine) = guard("a_head_of_single_bytes_is_told_once") else { return };
     let server = Server::nginx();
-    let agent = observe(&server, &Options::default());
+    let agent = Agent::observing(&server, &Options::default());
     let mut connection = server.connect();
     for byte in client::get("/r/bytes").as_bytes() {
         connection.send(&[*byte]).unwrap();
@@ -145,7 +133,7 @@ fn a_head_of_single_bytes_is_told_once() {
 fn a_chunked_download_of_100_mb_has_its_size_on_the_wire() {
     let Some(_machine) = guard("a_chunked_download_of_100_mb_has_its_size_on_the_wire") else { return };
     let server = Server::python();
-    let agent = observe(&server, &Options::default());
+    let agent = Agent::observing(&server, &Options::default());
     let mut connection = server.connect();
     let big = connection.ask("GET", "/chunked/100", 0).unwrap();
     connection.ask("GET", "/r/after-big", 0).unwrap();
@@ -160,7 +148,7 @@ fn a_chunked_download_of_100_mb_has_its_size_on_the_wire() {
 fn uploads_have_their_size() {
     let Some(_machine) = guard("uploads_have_their_size") else { return };
     let server = Server::nginx();
-    let agent = observe(&server, &Options::default());
+    let agent = Agent::observing(&server, &Options::default());
     let mut connection = server.connect();
     for (number, bytes) in [1, 1000, 70_000, 20_000_000].into_iter().enumerate() {
         let status = connection.ask("PUT", &format!("/put/upload-{number}"), bytes).unwrap().status;
@@ -176,7 +164,7 @@ fn uploads_have_their_size() {
 fn an_expected_continue_is_no_response() {
     let Some(_machine) = guard("an_expected_continue_is_no_response") else { return };
     let server = Server::nginx();
-    let agent = observe(&server, &Options::default());
+    let agent = Agent::observing(&server, &Options::default());
     let mut connection = server.connect();
     let head = "PUT /put/continue HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
     connection.send(head.as_bytes()).unwrap();
@@ -196,7 +184,7 @@ fn an_expected_continue_is_no_response() {
 fn closed_connections_and_http_1_0_are_told() {
     let Some(_machine) = guard("closed_connections_and_http_1_0_are_told") else { return };
     let server = Server::nginx();
-    let agent = observe(&server, &Options::default());
+    let agent = Agent::observing(&server, &Options::default());
     for (path, version, header) in [
         ("/r/close-11", "1.1", "Connection: close\r\n"),
         ("/r/close-10", "1.0", ""),
@@ -220,7 +208,7 @@ fn a_connection_from_before_the_agent_is_told() {
     let server = Server::nginx();
     let mut connection = server.connect();
     connection.ask("GET", "/r/before", 0).unwrap();
-    let agent = observe(&server, &Options::default());
+    let agent = Agent::observing(&server, &Options::default());
     for number in 0..10 {
         connection.ask("GET", &format!("/r/old-{number}"), 0).unwrap();
     }
@@ -233,7 +221,7 @@ fn a_connection_from_before_the_agent_is_told() {
 fn an_unknown_method_keeps_its_token_in_the_printer() {
     let Some(_machine) = guard("an_unknown_method_keeps_its_token_in_the_printer") else { return };
     let server = Server::python();
-    let agent = observe(&server, &Options::default());
+    let agent = Agent::observing(&server, &Options::default());
     server.connect().ask("BREW", "/r/coffee", 0).unwrap();
     assert_eq!(agent.server_rows("/r/coffee", 1), server.rows("/r/coffee", 1));
     let name = "http_server_request_duration_seconds_count";
@@ -245,7 +233,7 @@ fn an_unknown_method_keeps_its_token_in_the_printer() {
 fn a_query_string_leaves_the_agent_nowhere() {
     let Some(_machine) = guard("a_query_string_leaves_the_agent_nowhere") else { return };
     let server = Server::nginx();
-    let agent = observe(&server, &Options::default());
+    let agent = Agent::observing(&server, &Options::default());
     server.connect().ask("GET", "/r/query?token=HUSH", 0).unwrap();
     assert_eq!(agent.server_rows("/r/query", 1).len(), 1);
     assert!(agent.stdout().iter().chain(&agent.stderr()).all(|line| !line.contains("HUSH")));
@@ -259,7 +247,7 @@ fn a_query_string_leaves_the_agent_nowhere() {
 fn a_traceparent_is_the_parent() {
     let Some(_machine) = guard("a_traceparent_is_the_parent") else { return };
     let server = Server::nginx();
-    let agent = observe(&server, &Options::default());
+    let agent = Agent::observing(&server, &Options::default());
     let (trace, parent) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
     for (path, value) in
         [("/r/parent-good", format!("00-{trace}-{parent}-01")), ("/r/parent-bad", "00-0-0-01".into())]

@@ -148,9 +148,7 @@ impl Run {
             ..Options::none().with("BEYLA_AUTO_TARGET_EXE", peer.display())
         };
         let agent = Agent::start(&options);
-        agent.wait_until_observing(|path| {
-            server.connect().ask("GET", path, 0).unwrap();
-        });
+        agent.wait_until_observed(&server);
         let run = Self { agent, server, directory };
         run.ask(&peer);
         run

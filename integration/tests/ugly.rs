@@ -16,14 +16,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Longer than a connection's end, or the silence that ends a message of unknown framing, is waited for.
 const AFTERMATH: Duration = Duration::from_millis(1_500);
 
-fn observe(server: &Server) -> Agent {
-    let agent = Agent::start(&Options::default());
-    agent.wait_until_observing(|path| {
-        server.connect().ask("GET", path, 0).unwrap();
-    });
-    agent
-}
-
 fn open(server: &Server) -> TcpStream {
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port)).unwrap();
     stream.set_nodelay(true).unwrap();
@@ -71,7 +63,7 @@ fn assert_broken(agent: &Agent, server: &Server, prefix: &str, ask: impl FnOnce(
 fn server_sent_events_open_for_five_seconds_are_one_span() {
     let Some(_machine) = guard("server_sent_events_open_for_five_seconds_are_one_span") else { return };
     let server = Server::script(SCRIPT);
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     thread::scope(|scope| {
         for path in ["/sse/chunked", "/sse/until-close"] {
             let server = &server;
@@ -91,7 +83,7 @@ fn server_sent_events_open_for_five_seconds_are_one_span() {
 fn a_reset_in_mid_body_is_told_without_a_status() {
     let Some(_machine) = guard("a_reset_in_mid_body_is_told_without_a_status") else { return };
     let server = Server::script(SCRIPT);
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     assert_broken(&agent, &server, "/upload/reset", || {
         let mut stream = open(&server);
         let head = "PUT /upload/reset HTTP/1.1\r\nHost: t\r\nContent-Length: 50000\r\n\r\n";
@@ -107,7 +99,7 @@ fn a_reset_in_mid_body_is_told_without_a_status() {
 fn a_half_closed_connection_is_told_whole() {
     let Some(_machine) = guard("a_half_closed_connection_is_told_whole") else { return };
     let server = Server::script(SCRIPT);
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     for request in [client::get("/slow/half-get"), client::request("PUT", "/r/half-put", 5_000)] {
         let mut stream = open(&server);
         stream.write_all(request.as_bytes()).unwrap();
@@ -125,7 +117,7 @@ fn a_half_closed_connection_is_told_whole() {
 fn a_half_close_in_mid_body_is_told_without_a_status() {
     let Some(_machine) = guard("a_half_close_in_mid_body_is_told_without_a_status") else { return };
     let server = Server::script(SCRIPT);
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     assert_broken(&agent, &server, "/upload/half", || {
         let mut stream = open(&server);
         let head = "PUT /upload/half HTTP/1.1\r\nHost: t\r\nContent-Length: 50000\r\n\r\n";
@@ -143,7 +135,7 @@ fn a_client_that_hangs_up_in_mid_response_leaves_what_was_written() {
         return;
     };
     let server = Server::script(SCRIPT);
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     let mut stream = open(&server);
     stream.write_all(client::get("/endless/hang-up").as_bytes()).unwrap();
     stream.read_exact(&mut [0; 20_000]).unwrap();
@@ -158,7 +150,7 @@ fn a_server_that_resets_in_mid_response_leaves_what_was_written() {
         return;
     };
     let server = Server::script(SCRIPT);
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     let mut stream = open(&server);
     stream.write_all(client::get("/reset/now").as_bytes()).unwrap();
     let _ = stream.read_to_end(&mut Vec::new());
@@ -170,7 +162,7 @@ fn a_server_that_resets_in_mid_response_leaves_what_was_written() {
 fn a_server_that_dies_in_mid_response_leaves_what_was_written() {
     let Some(_machine) = guard("a_server_that_dies_in_mid_response_leaves_what_was_written") else { return };
     let server = Server::script(SCRIPT);
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     let mut stream = open(&server);
     stream.write_all(client::get("/die/now").as_bytes()).unwrap();
     let _ = stream.read_to_end(&mut Vec::new());
@@ -182,7 +174,7 @@ fn a_server_that_dies_in_mid_response_leaves_what_was_written() {
 fn a_slow_server_is_told_once_with_its_duration() {
     let Some(_machine) = guard("a_slow_server_is_told_once_with_its_duration") else { return };
     let server = Server::script(SCRIPT);
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     let mut connection = server.connect();
     connection.ask("GET", "/slow/one", 0).unwrap();
     connection.ask("GET", "/r/after-slow", 0).unwrap();
@@ -198,7 +190,7 @@ fn a_slow_server_is_told_once_with_its_duration() {
 fn a_refused_continue_is_told_and_what_follows_too() {
     let Some(_machine) = guard("a_refused_continue_is_told_and_what_follows_too") else { return };
     let server = Server::script(SCRIPT);
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     let mut connection = server.connect();
     for (path, status) in [("/refuse/417", 417), ("/refuse/401-a", 401), ("/refuse/401-b", 401)] {
         let head = format!(
@@ -218,7 +210,7 @@ fn a_refused_continue_is_told_and_what_follows_too() {
 fn trailers_belong_to_their_message() {
     let Some(_machine) = guard("trailers_belong_to_their_message") else { return };
     let server = Server::script(SCRIPT);
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     let mut connection = server.connect();
     for number in 0..3 {
         let body = "3\r\nabc\r\n0\r\nX-Sum: 6\r\nX-Like: HTTP/1.1 200 OK\r\n\r\n";
@@ -239,7 +231,7 @@ fn trailers_belong_to_their_message() {
 fn folded_fields_are_one_line() {
     let Some(_machine) = guard("folded_fields_are_one_line") else { return };
     let server = Server::script(SCRIPT);
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     let mut stream = open(&server);
     for number in 0..2 {
         let head = format!(
@@ -275,10 +267,8 @@ fn assert_long(agent: &Agent, server: &Server, prefix: &str, least_path_bytes: u
 fn a_request_line_of_eight_kilobytes_is_told_once() {
     let Some(_machine) = guard("a_request_line_of_eight_kilobytes_is_told_once") else { return };
     let (nginx, python) = (Server::nginx(), Server::script(SCRIPT));
-    let agent = observe(&nginx);
-    agent.wait_until_observing(|path| {
-        python.connect().ask("GET", path, 0).unwrap();
-    });
+    let agent = Agent::observing(&nginx, &Options::default());
+    agent.wait_until_observed(&python);
     for server in [&nginx, &python] {
         let name = if server.port == nginx.port { "nginx" } else { "python" };
         let mut connection = server.connect();
@@ -296,7 +286,7 @@ fn a_request_line_of_eight_kilobytes_is_told_once() {
 fn nothing_behind_a_websocket_upgrade_is_parsed() {
     let Some(_machine) = guard("nothing_behind_a_websocket_upgrade_is_parsed") else { return };
     let server = Server::script(SCRIPT);
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     let invalid = agent.incomplete("invalid");
     let mut stream = open(&server);
     let fields =
@@ -327,7 +317,7 @@ fn requests_that_began_before_their_process_was_found_are_counted() {
     read_until(&mut between, "fine");
     in_head.write_all(b"GET /early/head HT").unwrap();
     in_body.write_all(b"PUT /early/body HTTP/1.1\r\nContent-Length: 20\r\n\r\n0123456789").unwrap();
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     // ten digits alone could be the beginning of a method, too
     let count = || agent.incomplete("no_request") + agent.incomplete("invalid");
     let missed = count();
@@ -377,7 +367,7 @@ fn ask_all(server: &Server, prefix: &str, connections: usize, each: usize) {
 fn a_descriptor_passed_to_another_process_is_told_once() {
     let Some(_machine) = guard("a_descriptor_passed_to_another_process_is_told_once") else { return };
     let server = Server::script("ugly/passing_server.py");
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     ask_all(&server, "/whole/", 5, 3);
     ask_all(&server, "/half/", 5, 3);
     assert_told(&agent, &server, "/whole/", 15);
@@ -389,7 +379,7 @@ fn a_descriptor_passed_to_another_process_is_told_once() {
 fn accepting_reading_and_writing_in_three_threads_is_told_once() {
     let Some(_machine) = guard("accepting_reading_and_writing_in_three_threads_is_told_once") else { return };
     let server = Server::script(SCRIPT);
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     ask_all(&server, "/thread/", 5, 4);
     assert_told(&agent, &server, "/thread/", 20);
     agent.stop();
@@ -399,7 +389,7 @@ fn accepting_reading_and_writing_in_three_threads_is_told_once() {
 fn duplicated_descriptors_are_one_connection() {
     let Some(_machine) = guard("duplicated_descriptors_are_one_connection") else { return };
     let server = Server::script(SCRIPT);
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     ask_all(&server, "/dup/", 5, 4);
     assert_told(&agent, &server, "/dup/", 20);
     agent.stop();
@@ -409,7 +399,7 @@ fn duplicated_descriptors_are_one_connection() {
 fn a_socket_inherited_by_vfork_and_exec_is_told_once() {
     let Some(_machine) = guard("a_socket_inherited_by_vfork_and_exec_is_told_once") else { return };
     let server = Server::compiled("ugly/spawning_server.c", &["connection"]);
-    let agent = observe(&server);
+    let agent = Agent::observing(&server, &Options::default());
     ask_all(&server, "/spawn/", 8, 3);
     assert_told(&agent, &server, "/spawn/", 24);
     agent.stop();
@@ -420,9 +410,7 @@ fn a_listener_inherited_by_exec_is_told_once() {
     let Some(_machine) = guard("a_listener_inherited_by_exec_is_told_once") else { return };
     let agent = Agent::start(&Options::default());
     let server = Server::compiled("ugly/spawning_server.c", &["listener"]);
-    agent.wait_until_observing(|path| {
-        server.connect().ask("GET", path, 0).unwrap();
-    });
+    agent.wait_until_observed(&server);
     ask_all(&server, "/exec/", 4, 5);
     assert_told(&agent, &server, "/exec/", 20);
     agent.stop();

@@ -5,6 +5,7 @@
 
 #![allow(missing_docs, reason = "criterion makes functions without")]
 
+mod allocations;
 #[path = "../tests/stream/mod.rs"]
 mod stream;
 
@@ -13,7 +14,6 @@ use ratatosk::{discover::Matcher, export::Exporter, model::Span, pipeline::Pipel
 use ratatosk_abi::{Direction, RecordKind};
 use ratatosk_proto::v1::LoaderMessage;
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     hint::black_box,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -30,34 +30,6 @@ const REQUEST: &[u8] =
 const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sat, 21 Nov 2026 08:42:47 GMT\r\n\
 Content-Type: text/plain\r\nContent-Length: 64\r\nConnection: keep-alive\r\n\r\n\
 0123456789012345678901234567890123456789012345678901234567890123";
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-/// The system's allocator, which counts what is asked of it.
-struct Counting;
-
-// SAFETY: every call is handed to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's contract is that of the system's allocator.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's contract is that of the system's allocator.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's contract is that of the system's allocator.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
 
 /// Spans that were told.
 static TOLD: AtomicU64 = AtomicU64::new(0);
@@ -118,11 +90,11 @@ fn count_allocations(messages: &[LoaderMessage]) {
     let mut pipeline = pipeline();
     let (begin, rest) = messages.split_at(4);
     play(&mut pipeline, begin);
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = allocations::so_far();
     play(&mut pipeline, rest);
-    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let made = allocations::so_far() - before;
     let exchanges = u64::try_from(rest.len() * PER_BATCH).unwrap_or(u64::MAX);
-    let hundredths = allocations * 100 / exchanges;
+    let hundredths = made * 100 / exchanges;
     eprintln!("allocations per exchange: {}.{:02}", hundredths / 100, hundredths % 100);
 }
 

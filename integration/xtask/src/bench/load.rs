@@ -25,7 +25,7 @@ impl Stage {
     pub fn new() -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("ratatosk-bench-").tempdir_in("/dev/shm")?;
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
-        let wrk = servers::in_memory(folder.path(), &servers::found("wrk")?)?;
+        let wrk = servers::in_memory(folder.path(), &stage::installed("wrk"))?;
         let script = servers::in_memory(folder.path(), &stage::workload("bench/report.lua"))?;
         Ok(Self { folder, wrk, script })
     }

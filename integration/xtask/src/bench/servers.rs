@@ -1,13 +1,13 @@
 //! Servers under load, with what they need in memory: a guest reads its root over virtiofs, which would be measured too.
 
 use anyhow::{Context, bail, ensure};
-use ratatosk_integration::stage;
+use ratatosk_integration::stage::{self, Program};
 use std::{
     fs,
     net::TcpStream,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -58,12 +58,12 @@ impl Kind {
         let mut command = match self {
             Self::Nginx => {
                 fs::write(folder.join("nginx.conf"), nginx_config(folder, port))?;
-                let mut command = Command::new(found("nginx")?);
+                let mut command = Command::new(stage::installed("nginx"));
                 command.arg("-p").arg(folder).arg("-c").arg(folder.join("nginx.conf"));
                 return Ok(command);
             }
-            Self::Python => interpreted("python3", "bench/server.py")?,
-            Self::Node => interpreted("node", "bench/server.js")?,
+            Self::Python => interpreted("python3", "bench/server.py"),
+            Self::Node => interpreted("node", "bench/server.js"),
             Self::Go => Command::new(in_memory(folder, &go_server()?)?),
         };
         command.arg(port.to_string());
@@ -71,10 +71,10 @@ impl Kind {
     }
 }
 
-fn interpreted(interpreter: &str, script: &str) -> anyhow::Result<Command> {
-    let mut command = Command::new(found(interpreter)?);
+fn interpreted(interpreter: &str, script: &str) -> Command {
+    let mut command = Command::new(stage::installed(interpreter));
     command.arg(stage::workload(script));
-    Ok(command)
+    command
 }
 
 /// Beside cargo's output.
@@ -82,13 +82,6 @@ fn go_server() -> anyhow::Result<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench");
     fs::create_dir_all(&folder)?;
     Ok(folder.join("go-server"))
-}
-
-/// A program of this machine, not a wrapper that a version manager put before it.
-pub fn found(name: &str) -> anyhow::Result<PathBuf> {
-    let places = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
-    let found = places.iter().map(|place| Path::new(place).join(name)).find(|path| path.exists());
-    found.with_context(|| format!("{name} is missing: scripts/setup --test installs it"))
 }
 
 /// A copy of `file` in `folder`.
@@ -103,7 +96,7 @@ pub fn in_memory(folder: &Path, file: &Path) -> anyhow::Result<PathBuf> {
 pub struct Server {
     /// Where it listens, on loopback.
     pub port: u16,
-    child: Child,
+    program: Program,
 }
 
 impl Server {
@@ -112,8 +105,7 @@ impl Server {
         let port = stage::free_port();
         let mut command = kind.command(folder, port)?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
-        let server = Self { port, child };
+        let server = Self { port, program: Program::start(&mut command) };
         let deadline = Instant::now() + STARTED_WITHIN;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             if Instant::now() > deadline {
@@ -126,7 +118,7 @@ impl Server {
 
     /// Its processes: itself and its children.
     pub fn pids(&self) -> Vec<u32> {
-        let own = self.child.id();
+        let own = self.program.child.id();
         let list = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
         std::iter::once(own).chain(list.split_whitespace().filter_map(|pid| pid.parse().ok())).collect()
     }
@@ -135,18 +127,7 @@ impl Server {
 impl Drop for Server {
     /// nginx's workers outlive a killed master, not a terminated one.
     fn drop(&mut self) {
-        let pid = i32::try_from(self.child.id()).unwrap_or(i32::MAX);
-        // One that has ended already is no error.
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
-        let deadline = Instant::now() + ENDED_WITHIN;
-        while Instant::now() < deadline {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return;
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        drop(self.child.kill());
-        drop(self.child.wait());
+        let _ = self.program.terminate(ENDED_WITHIN);
     }
 }
 

@@ -6,8 +6,6 @@
 
 mod body;
 mod framer;
-#[cfg(test)]
-mod ladder;
 mod pairing;
 mod parse;
 pub mod span;

@@ -3,6 +3,7 @@
 //! in   records made here, as full as the rings of a loaded machine would be
 //! out  spans to an exporter that counts them; CPU time of everything, and allocations
 
+#[path = "../../../../../processor/benches/allocations/mod.rs"] // of the bench of the pipeline alone
 mod allocations;
 mod source;
 

@@ -72,6 +72,35 @@ struct Stream {
     correlator: Correlator,
 }
 
+/// Spans whose batch the loader has not forgotten yet. They stay where they are until they are told: a span is large.
+#[derive(Debug, Default)]
+struct Pending {
+    spans: VecDeque<Span>,
+    /// How many spans had come, in all of this epoch, when each batch was through.
+    batches: VecDeque<(u64, usize)>,
+    /// How many have left.
+    left: usize,
+}
+
+impl Pending {
+    fn end_batch(&mut self, number: u64) {
+        let came = self.left + self.spans.len();
+        match self.batches.back_mut() {
+            Some((last, through)) if *last == number => *through = came,
+            _ => self.batches.push_back((number, came)),
+        }
+    }
+
+    /// How many spans, from the first on, belong to batches up to `through`. Who asks takes them.
+    fn release(&mut self, through: u64) -> usize {
+        let left = self.left;
+        while let Some((_, came)) = self.batches.pop_front_if(|(number, _)| *number <= through) {
+            self.left = came;
+        }
+        self.left - left
+    }
+}
+
 /// All stages.
 pub struct Pipeline {
     key: IdKey,
@@ -83,10 +112,9 @@ pub struct Pipeline {
     connections: Connections,
     out: Output,
     decorator: Decorator,
-    pending: VecDeque<(u64, Span)>,
+    pending: Pending,
     /// Exchanges of processes whose name comes in a moment, in their order.
     unnamed: Vec<Exchange>,
-    released: Vec<Span>,
     exporters: Vec<BoxedExporter>,
     exclusion: Exclusion,
     denials: Denials,
@@ -119,9 +147,8 @@ impl Pipeline {
             connections: Connections::new(Limits::default()),
             out: Output::default(),
             decorator: Decorator::new(&DecorateSettings::default()).expect("defaults are valid"),
-            pending: VecDeque::new(),
+            pending: Pending::default(),
             unnamed: Vec::new(),
-            released: Vec::new(),
             exporters,
             exclusion: Exclusion::default(),
             denials: Denials::default(),
@@ -301,9 +328,9 @@ impl Pipeline {
     }
 
     fn drop_pending(&mut self, reason: &'static str) {
-        let waiting = u64::try_from(self.pending.len() + self.unnamed.len()).unwrap_or(u64::MAX);
+        let waiting = u64::try_from(self.pending.spans.len() + self.unnamed.len()).unwrap_or(u64::MAX);
         self.telemetry.spans_dropped("pending", reason, waiting);
-        self.pending.clear();
+        self.pending = Pending::default();
         self.unnamed.clear();
     }
 
@@ -404,14 +431,15 @@ impl Pipeline {
             }
             self.discovery.exchanged(exchange.process);
             notice_sdk(&mut self.discovery, exchange.process, sdk::exported(&exchange));
-            if self.pending.len() >= MAX_PENDING_SPANS {
+            if self.pending.spans.len() >= MAX_PENDING_SPANS {
                 self.telemetry.spans_dropped("pending", "queue_full", 1);
                 continue;
             }
             let span =
                 self.decorator.decorate(exchange, &stream.correlator, &mut self.discovery, &stream.clock);
-            self.pending.extend(span.map(|span| (self.last_batch, span)));
+            self.pending.spans.extend(span);
         }
+        self.pending.end_batch(self.last_batch);
         self.telemetry.decorated(self.decorator.take_counts());
         // its memory serves the next batch
         self.out.exchanges = out.exchanges;
@@ -419,26 +447,16 @@ impl Pipeline {
 
     /// Batches up to `through` will not come again: their spans may leave.
     fn release(&mut self, through: u64) {
-        while self.pending.front().is_some_and(|(batch, _)| *batch <= through) {
-            self.released.extend(self.pending.pop_front().map(|(_, span)| span));
-        }
-        if self.released.is_empty() {
-            return;
-        }
-        for exporter in &mut self.exporters {
-            let (exclusion, tells) = (self.exclusion, exporter.tells());
-            let is_kept = |span: &&Span| !exclusion.excludes(span.service.own, tells);
-            let kept = self.released.iter().filter(is_kept).count();
-            if kept == self.released.len() {
-                exporter.export(&self.released);
-                continue;
+        let released = self.pending.release(through);
+        let (front, back) = self.pending.spans.as_slices();
+        let of_front = released.min(front.len());
+        for spans in [front.get(..of_front), back.get(..released - of_front)] {
+            let spans = spans.unwrap_or_default();
+            for exporter in self.exporters.iter_mut().filter(|_| !spans.is_empty()) {
+                export(exporter, spans, self.exclusion, &self.telemetry);
             }
-            let excluded = u64::try_from(self.released.len() - kept).unwrap_or(u64::MAX);
-            self.telemetry.spans_excluded(exporter.name(), excluded);
-            let kept: Vec<Span> = self.released.iter().filter(is_kept).cloned().collect();
-            exporter.export(&kept);
         }
-        self.released.clear();
+        self.pending.spans.drain(..released);
     }
 
     /// The stream is over, for good: what is left is told.
@@ -459,8 +477,22 @@ impl Pipeline {
     /// Nothing waits for the loader's echo.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.pending.is_empty() && self.unnamed.is_empty()
+        self.pending.spans.is_empty() && self.unnamed.is_empty()
     }
+}
+
+/// Hands `spans` on, without those of services that tell themselves what this exporter tells.
+fn export(exporter: &mut BoxedExporter, spans: &[Span], exclusion: Exclusion, telemetry: &Telemetry) {
+    let tells = exporter.tells();
+    let is_kept = |span: &&Span| !exclusion.excludes(span.service.own, tells);
+    let excluded = spans.len() - spans.iter().filter(is_kept).count();
+    if excluded == 0 {
+        exporter.export(spans);
+        return;
+    }
+    telemetry.spans_excluded(exporter.name(), u64::try_from(excluded).unwrap_or(u64::MAX));
+    let kept: Vec<Span> = spans.iter().filter(is_kept).cloned().collect();
+    exporter.export(&kept);
 }
 
 fn notice_sdk(discovery: &mut Discovery, process: ProcessId, signals: OwnSignals) {

@@ -15,6 +15,8 @@ mod selection;
 mod standing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_looks;
 
 pub use denials::Denials;
 pub use process::Sight;

@@ -1,28 +1,57 @@
 //! What the loader finds when it looks into a process, and what its policy denies.
 
-use super::{
-    super::*,
-    helpers::{SHOP, connected, event, info, ports},
+use super::*;
+use crate::{
+    config::{PortRange, Selection},
+    model::{KtimeNs, OwnSignals, ProcessChange, ProcessEvent, ProcessId, ProcessInfo},
 };
-use crate::model::{KtimeNs, OwnSignals, ProcessChange, ProcessId, ProcessInfo};
-use ratatosk_abi::Language;
+use ratatosk_abi::{Language, TargetState};
 use ratatosk_proto::v1::{Denied, Verdict};
 
-const EXE: &str = "/bin/shop";
+const SHOP: ProcessId = ProcessId { tgid: 42, start_ns: 7 };
 const CHILD: ProcessId = ProcessId { tgid: 43, start_ns: 8 };
 
 fn discovery() -> Discovery {
-    let mut discovery = connected(ports(80, 80));
+    let ports = PortRange { first: 80, last: 80 };
+    let selection = Selection { open_ports: vec![ports], ..Selection::default() };
+    let mut discovery = Discovery::new(Matcher::new(selection).expect("valid"), "host".into());
+    discovery.connected();
     discovery.set_loader_examines(true);
-    discovery.process(&event(SHOP, SHOP, ProcessChange::Existed));
-    discovery.info(&info(SHOP, 9, EXE));
+    discovery.process(&event(SHOP, ProcessChange::Existed));
+    discovery.info(&info(SHOP, 9));
     discovery.listen(SHOP, 1, 80);
     discovery
 }
 
+fn event(process: ProcessId, change: ProcessChange) -> ProcessEvent {
+    ProcessEvent {
+        time: KtimeNs(1),
+        process,
+        parent: SHOP,
+        change,
+        state: TargetState::Unknown,
+        comm: *b"comm\0\0\0\0\0\0\0\0\0\0\0\0",
+    }
+}
+
+fn info(process: ProcessId, handle: u64) -> ProcessInfo<'static> {
+    ProcessInfo {
+        process,
+        parent_tgid: 1,
+        handle,
+        exe: Some(b"/bin/shop"),
+        cmdline: None,
+        cgroup: None,
+        language: None,
+        environment: None,
+        comm: *b"comm\0\0\0\0\0\0\0\0\0\0\0\0",
+        state: TargetState::Unknown,
+    }
+}
+
 fn looked(process: ProcessId, handle: u64, language: Language) -> ProcessInfo<'static> {
     let environment = Some(b"OTEL_SERVICE_NAME=till\0OTEL_RESOURCE_ATTRIBUTES=team=a\0".as_slice());
-    ProcessInfo { language: Some(language), environment, ..info(process, handle, EXE) }
+    ProcessInfo { language: Some(language), environment, ..info(process, handle) }
 }
 
 /// Handles that the loader is to look into.
@@ -52,8 +81,8 @@ fn who_is_selected_is_looked_into_once_and_named_by_what_it_declares() {
 fn who_is_not_selected_is_not_looked_into() {
     let mut discovery = discovery();
     looks(&mut discovery);
-    discovery.process(&event(CHILD, SHOP, ProcessChange::Existed));
-    discovery.info(&info(CHILD, 10, EXE));
+    discovery.process(&event(CHILD, ProcessChange::Existed));
+    discovery.info(&info(CHILD, 10));
     discovery.listen(CHILD, 2, 81);
     assert_eq!(looks(&mut discovery), [0; 0]);
 }
@@ -63,8 +92,8 @@ fn a_loader_that_does_not_examine_is_not_asked_and_nothing_waits() {
     let mut discovery = discovery();
     discovery.set_loader_examines(false);
     assert_eq!(looks(&mut discovery), [9], "as it was asked before");
-    discovery.process(&event(CHILD, SHOP, ProcessChange::Existed));
-    discovery.info(&info(CHILD, 10, EXE));
+    discovery.process(&event(CHILD, ProcessChange::Existed));
+    discovery.info(&info(CHILD, 10));
     discovery.listen(CHILD, 2, 80);
     assert_eq!(looks(&mut discovery), [0; 0]);
     assert!(!discovery.is_named_soon(SHOP));
@@ -88,10 +117,10 @@ fn candidates_are_looked_into_where_a_criterion_needs_it() {
     let mut discovery = discovery();
     looks(&mut discovery);
     discovery.set_examines_candidates(true);
-    discovery.process(&event(CHILD, SHOP, ProcessChange::Existed));
-    discovery.info(&info(CHILD, 10, EXE));
+    discovery.process(&event(CHILD, ProcessChange::Existed));
+    discovery.info(&info(CHILD, 10));
     assert_eq!(looks(&mut discovery), [10]);
-    discovery.info(&ProcessInfo { exe: None, ..info(CHILD, 11, EXE) });
+    discovery.info(&ProcessInfo { exe: None, ..info(CHILD, 11) });
     assert_eq!(looks(&mut discovery), [0; 0], "a kernel thread");
 }
 
@@ -114,11 +143,11 @@ fn a_forked_child_is_what_its_parent_is_and_an_executed_program_is_nothing_yet()
     let mut discovery = discovery();
     discovery.info(&looked(SHOP, 9, Language::Python));
     looks(&mut discovery);
-    discovery.process(&event(CHILD, SHOP, ProcessChange::Forked));
-    discovery.info(&info(CHILD, 10, EXE));
+    discovery.process(&event(CHILD, ProcessChange::Forked));
+    discovery.info(&info(CHILD, 10));
     assert_eq!(discovery.service(CHILD).name, "till");
     assert_eq!(looks(&mut discovery), [0; 0]);
-    discovery.process(&event(CHILD, SHOP, ProcessChange::Executed));
+    discovery.process(&event(CHILD, ProcessChange::Executed));
     assert_eq!(
         (discovery.service(CHILD).name.as_str(), discovery.service(CHILD).language.as_str()),
         ("comm", "")
@@ -138,7 +167,7 @@ fn another_server_of_the_loader_is_asked_again() {
     let mut discovery = discovery();
     assert_eq!(looks(&mut discovery), [9]);
     discovery.connected();
-    discovery.info(&info(SHOP, 11, EXE));
+    discovery.info(&info(SHOP, 11));
     assert_eq!(looks(&mut discovery), [11]);
 }
 
@@ -149,7 +178,7 @@ fn what_a_service_exports_itself_is_kept_until_it_executes_another_program() {
     assert_eq!(discovery.exports(SHOP, traces).as_deref(), Some("shop"));
     assert_eq!(discovery.exports(SHOP, traces), None, "no news");
     assert_eq!(discovery.service(SHOP).own, traces);
-    discovery.process(&event(SHOP, SHOP, ProcessChange::Executed));
+    discovery.process(&event(SHOP, ProcessChange::Executed));
     assert_eq!(discovery.service(SHOP).own, OwnSignals::default());
 }
 

@@ -1,25 +1,55 @@
 //! What is decided about whom.
 
-mod helpers;
-mod looks;
-
 use super::*;
 use crate::{
-    config::Selection,
+    config::{PortRange, Selection},
     model::{KtimeNs, ProcessChange, ProcessEvent, ProcessId, ProcessInfo},
 };
-use helpers::{PARENT, SHOP, connected, event, info, ports};
 use ratatosk_abi::TargetState;
 use ratatosk_proto::v1::{Scope, Verdict};
+
+const PARENT: ProcessId = ProcessId { tgid: 1, start_ns: 1 };
+const SHOP: ProcessId = ProcessId { tgid: 42, start_ns: 7 };
+
+fn ports(first: u16, last: u16) -> Selection {
+    Selection { open_ports: vec![PortRange { first, last }], ..Selection::default() }
+}
 
 fn executables(pattern: &str) -> Selection {
     Selection { executables: vec![pattern.into()], ..Selection::default() }
 }
 
 fn discovery(selection: Selection) -> Discovery {
-    let mut discovery = connected(selection);
+    let mut discovery = Discovery::new(Matcher::new(selection).expect("valid patterns"), "host".into());
+    discovery.connected();
     assert!(matches!(discovery.next_wish(), Some(Wish::WantPorts(_))));
     discovery
+}
+
+fn event(process: ProcessId, parent: ProcessId, change: ProcessChange) -> ProcessEvent {
+    ProcessEvent {
+        time: KtimeNs(1),
+        process,
+        parent,
+        change,
+        state: TargetState::Unknown,
+        comm: *b"child\0\0\0\0\0\0\0\0\0\0\0",
+    }
+}
+
+fn info(process: ProcessId, handle: u64, exe: &str) -> ProcessInfo<'_> {
+    ProcessInfo {
+        process,
+        parent_tgid: PARENT.tgid,
+        handle,
+        exe: Some(exe.as_bytes()),
+        cmdline: None,
+        cgroup: None,
+        language: None,
+        environment: None,
+        comm: *b"comm\0\0\0\0\0\0\0\0\0\0\0\0",
+        state: TargetState::Unknown,
+    }
 }
 
 /// A process that runs `exe` and listens on `port`.

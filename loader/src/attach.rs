@@ -77,18 +77,34 @@ pub enum TierError {
 /// Probes at work. Dropping it stops them.
 #[derive(Debug)]
 pub struct Attached {
-    /// Every family, loaded and attached.
-    pub families: Vec<Box<dyn probes::Loaded>>,
+    /// What is at work.
+    pub probes: Probes,
     /// What the probes share, mapped.
     pub kernel: MappedKernel,
-    /// The family that carries payload.
-    pub tier: &'static dyn probes::Family,
-    /// What became of every family that could, for people.
+    /// What became of every family that could carry payload, for people.
     pub tiers: Vec<Tier>,
-    /// Calls of the self-test that it lost, and said so.
-    pub lost: usize,
     /// Records that self-tests took out of the rings.
     pub tested: u64,
+}
+
+/// Families that are loaded and attached.
+#[derive(Debug)]
+pub struct Probes {
+    /// Those that are always at work.
+    pub always: Vec<Box<dyn probes::Loaded>>,
+    /// The family that carries payload.
+    pub tier: &'static dyn probes::Family,
+    /// That family's programs.
+    pub carrier: Box<dyn probes::Loaded>,
+}
+
+/// Calls that programs missed since they were loaded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Misses {
+    /// Of the family that carries payload.
+    pub calls: u64,
+    /// Of the families that are always at work.
+    pub events: u64,
 }
 
 /// Loads, maps and attaches, and takes the first permitted tier that passes its self-test; or `forced`, or nothing.
@@ -103,24 +119,15 @@ pub fn attach(options: &LoadOptions, forced: Option<&str>, policy: &Policy) -> R
     let tiers = tiers(forced, policy)?;
     let options = &with_connections(options, &tiers);
     let mut maps = SharedMaps::default();
-    let mut families = Vec::new();
-    for family in probes::ALWAYS {
-        let started = start(family, options, &mut maps);
-        let failed = |reason| AttachError::Family { family: family.name(), hint: hint(&reason), reason };
-        families.push(started.map_err(failed)?);
-    }
+    let always = start_always(options, &mut maps)?;
     let mut kernel = MappedKernel::new(&maps, options)?;
     let (mut reasons, mut tested) = (Vec::new(), 0);
     for tier in tiers.iter().copied() {
-        let started = start(tier, options, &mut maps)
-            .and_then(|loaded| Ok((loaded, self_test(&mut kernel, &mut tested)?)));
-        match started {
-            Ok((loaded, lost)) => {
-                families.push(loaded);
-                let mut report = report(tier.name(), &reasons, &tiers, forced);
-                let denied = report.iter_mut().filter(|tier| !policy.permits_family(&tier.name));
-                denied.for_each(|tier| tier.reason = "the policy does not permit it".to_owned());
-                return Ok(Attached { families, kernel, tier, tiers: report, lost, tested });
+        let started = start(tier, options, &mut maps);
+        match started.and_then(|loaded| self_test(&mut kernel, &mut tested).map(|()| loaded)) {
+            Ok(carrier) => {
+                let tiers = report(tier.name(), &reasons, &tiers, forced, policy);
+                return Ok(Attached { probes: Probes { always, tier, carrier }, kernel, tiers, tested });
             }
             Err(reason) => reasons.push((tier.name(), reason.to_string())),
         }
@@ -129,14 +136,32 @@ pub fn attach(options: &LoadOptions, forced: Option<&str>, policy: &Policy) -> R
     Err(AttachError::NoTier(reasons.join("; ")))
 }
 
+fn start_always(
+    options: &LoadOptions,
+    maps: &mut SharedMaps,
+) -> Result<Vec<Box<dyn probes::Loaded>>, AttachError> {
+    let start_one = |family: &'static dyn probes::Family| {
+        let failed = |reason| AttachError::Family { family: family.name(), hint: hint(&reason), reason };
+        start(family, options, maps).map_err(failed)
+    };
+    probes::ALWAYS.into_iter().map(start_one).collect()
+}
+
 type Tiers = Vec<&'static dyn probes::Family>;
 
 /// Why [`preferred`] leaves kprobe sessions out.
 const NO_SESSIONS: &str = "it is of use only where the kernel preempts, and keeps every return of a session";
 
 /// Every tier with what became of it, once `chosen` of `tried` is at work.
-fn report(chosen: &str, failed: &[(&str, String)], tried: &Tiers, forced: Option<&str>) -> Vec<Tier> {
+fn report(
+    chosen: &str,
+    failed: &[(&str, String)],
+    tried: &Tiers,
+    forced: Option<&str>,
+    policy: &Policy,
+) -> Vec<Tier> {
     let not_tried = |name: &str| match forced {
+        _ if !policy.permits_family(name) => "the policy does not permit it".to_owned(),
         Some(forced) => format!("RATATOSK_TIER={forced} was set"),
         None if tried.iter().any(|tier| tier.name() == name) => {
             format!("{chosen} is better here and is at work")
@@ -236,11 +261,22 @@ fn start(
     Ok(loaded)
 }
 
-/// Calls that the programs of `families` missed since they were loaded; `None` if the kernel does not tell.
-#[must_use]
-pub fn misses(families: &[Box<dyn probes::Loaded>]) -> Option<u64> {
-    let programs = families.iter().flat_map(|family| family.programs());
-    programs.map(|program| recursion_misses(program.as_raw_fd())).sum()
+impl Probes {
+    /// What was missed; `None` if the kernel does not tell.
+    #[must_use]
+    pub fn misses(&self) -> Option<Misses> {
+        let events = self.always.iter().map(|family| misses(family.as_ref())).sum::<Option<u64>>()?;
+        Some(Misses { calls: misses(self.carrier.as_ref())?, events })
+    }
+
+    /// Iterators over what exists already.
+    pub fn iterators(&self) -> impl Iterator<Item = &libbpf_rs::Link> {
+        self.always.iter().chain([&self.carrier]).flat_map(|family| family.iterators())
+    }
+}
+
+fn misses(family: &dyn probes::Loaded) -> Option<u64> {
+    family.programs().into_iter().map(|program| recursion_misses(program.as_raw_fd())).sum()
 }
 
 /// `recursion_misses` of a program, from the fdinfo of its fd: that needs no bpf(2).
@@ -259,11 +295,9 @@ const TEST_CALLS: usize = 8;
 
 /// Observes this process for a moment, lets bytes cross a loopback connection, and compares.
 ///
-/// Gives the calls that were not seen (0 unless the kernel lost some and said so).
-///
 /// # Errors
-/// [`TierError::Loopback`], [`TierError::SelfTest`].
-fn self_test(kernel: &mut MappedKernel, tested: &mut u64) -> Result<usize, TierError> {
+/// [`TierError::Loopback`], [`TierError::SelfTest`]: a call that was not seen, counted as lost or not, fails it.
+fn self_test(kernel: &mut MappedKernel, tested: &mut u64) -> Result<(), TierError> {
     let tgid = std::process::id();
     kernel.beat(boottime_ns());
     kernel.set_target(tgid, TargetState::Observed);
@@ -278,7 +312,7 @@ fn self_test(kernel: &mut MappedKernel, tested: &mut u64) -> Result<usize, TierE
     *tested += control + data;
     kernel.beat(0);
     let calls = 2 * TEST_CALLS;
-    if seen == calls { Ok(calls - seen) } else { Err(TierError::SelfTest { calls, seen }) }
+    if seen == calls { Ok(()) } else { Err(TierError::SelfTest { calls, seen }) }
 }
 
 fn payload(call: usize) -> [u8; 32] {
@@ -319,7 +353,7 @@ mod tests {
         tried: &Tiers,
         forced: Option<&str>,
     ) -> Vec<(String, TierState, String)> {
-        let tiers = report(chosen, failed, tried, forced).into_iter();
+        let tiers = report(chosen, failed, tried, forced, &Policy::default()).into_iter();
         tiers.map(|tier| (tier.name.clone(), tier.state(), tier.reason)).collect()
     }
 
@@ -363,5 +397,10 @@ mod tests {
                 ]
             );
         }
+        let policy = Policy { families: Some(vec![second.to_owned()]), ..Policy::default() };
+        let tried = probes::TIERS.into_iter().filter(|tier| tier.name() == second).collect();
+        let report = report(second, &[], &tried, None, &policy);
+        let reasons: Vec<&str> = report.iter().map(|tier| tier.reason.as_str()).collect();
+        assert_eq!(reasons, ["the policy does not permit it", "", "the policy does not permit it"]);
     }
 }

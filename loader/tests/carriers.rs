@@ -10,7 +10,7 @@ use nix::{
 };
 use ratatosk_abi::{Direction, Missing, OffsetKind, Source, counter};
 use ratatosk_bpf::LoadOptions;
-use ratatosk_loader::{attach::misses, server::kernel::Kernel};
+use ratatosk_loader::server::kernel::Kernel;
 use std::{
     io::{self, IoSlice, Read, Write},
     net::{TcpListener, TcpStream},
@@ -35,8 +35,9 @@ fn no_call_is_missed_uncounted_when_tasks_preempt_each_other() {
     let told = count_chunks(&mut probes);
     let refused = probes.attached.kernel.counters()[counter::DATA_RING_FULL];
     let seen = told + usize::try_from(refused).expect("few");
-    let missed = usize::try_from(misses(&probes.attached.families).expect("told")).expect("few");
-    let tier = probes.attached.tier.name();
+    let missed = probes.attached.probes.misses().expect("told");
+    let missed = usize::try_from(missed.calls + missed.events).expect("few");
+    let tier = probes.attached.probes.tier.name();
     println!("tier {tier}: {told} of {} calls told, {refused} refused, {missed} missed", 2 * CALLS);
     assert!(seen <= 2 * CALLS && seen + missed >= 2 * CALLS, "{seen} seen, {missed} missed");
     if tier == "inet_session" {

@@ -6,7 +6,7 @@ use crate::{
     recording::{Recorder, RecordingError},
 };
 use hyper_util::rt::TokioIo;
-use ratatosk_proto::v1::{ProcessorMessage, agent_client::AgentClient};
+use ratatosk_proto::v1::{LoaderMessage, ProcessorMessage, agent_client::AgentClient};
 use std::{
     path::{Path, PathBuf},
     pin::Pin,
@@ -14,7 +14,7 @@ use std::{
 };
 use tokio::{net::UnixStream, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, transport::Endpoint};
+use tonic::{Code, Status, Streaming, transport::Endpoint};
 use tower::service_fn;
 use tracing::{info, warn};
 
@@ -81,35 +81,17 @@ impl Backoff {
 pub async fn run(
     socket: &Path,
     pipeline: &mut Pipeline,
-    mut recorder: Option<&mut Recorder>,
+    recorder: Option<&mut Recorder>,
     questions: &mut Questions,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), IngestError> {
-    let mut shutdown = Shutdown { signal: Box::pin(shutdown), asked: None };
-    let mut backoff = Backoff::default();
-    let mut is_told = false;
-    let mut denied: Option<Instant> = None;
+    let shutdown = Shutdown { signal: Box::pin(shutdown), asked: None };
+    let backoff = Backoff::default();
+    let mut ingest =
+        Ingest { socket, pipeline, recorder, questions, shutdown, backoff, is_told: false, denied: None };
     loop {
-        match serve(socket, pipeline, recorder.as_deref_mut(), questions, &mut backoff, &mut shutdown).await?
-        {
-            End::Closed => return Ok(()),
-            End::Lost(reason) => {
-                pipeline.disconnected(&format!("{}: {reason}", socket.display()));
-                if !is_told {
-                    info!(socket = %socket.display(), reason, "Waiting for the loader");
-                    is_told = true;
-                }
-            }
-            End::Denied if denied.get_or_insert_with(Instant::now).elapsed() < DENIED => {}
-            End::Denied => return Err(IngestError::Permission(socket.to_owned())),
-            End::Broken(status) => {
-                warn!(message = status.message(), "The line to the loader broke");
-                pipeline.disconnected(&format!("{}: {}", socket.display(), status.message()));
-                (is_told, denied) = (false, None);
-            }
-        }
-        let wait = tokio::time::timeout(backoff.next_wait(), shutdown.asked());
-        if answering(questions, pipeline, wait).await.is_ok() {
+        let end = ingest.serve().await?;
+        if ingest.is_final(end)? || ingest.is_asked_while_waiting().await {
             return Ok(());
         }
     }
@@ -163,51 +145,110 @@ enum End {
     Broken(Status),
 }
 
-async fn serve(
-    socket: &Path,
-    pipeline: &mut Pipeline,
-    mut recorder: Option<&mut Recorder>,
-    questions: &mut Questions,
-    backoff: &mut Backoff,
-    shutdown: &mut Shutdown<'_>,
-) -> Result<End, IngestError> {
-    let mut client = match answering(questions, pipeline, connect(socket)).await {
-        Ok(client) => client,
-        Err(error) => return Ok(lost(&error)),
-    };
-    let (requests, to_send) = mpsc::channel(REQUESTS);
-    pipeline.connected();
-    send_requests(pipeline, &requests);
-    let mut stream = match answering(questions, pipeline, client.observe(ReceiverStream::new(to_send))).await
-    {
-        Ok(response) => response.into_inner(),
-        Err(status) => return refused(socket, status),
-    };
-    while !shutdown.is_over(pipeline) {
+/// What outlives a connection.
+struct Ingest<'a> {
+    socket: &'a Path,
+    pipeline: &'a mut Pipeline,
+    recorder: Option<&'a mut Recorder>,
+    questions: &'a mut Questions,
+    shutdown: Shutdown<'a>,
+    backoff: Backoff,
+    /// It was said that we wait for the loader.
+    is_told: bool,
+    /// Since when the socket is not ours to use.
+    denied: Option<Instant>,
+}
+
+impl Ingest<'_> {
+    /// One connection, from the attempt to its end.
+    async fn serve(&mut self) -> Result<End, IngestError> {
+        let mut client = match answering(self.questions, self.pipeline, connect(self.socket)).await {
+            Ok(client) => client,
+            Err(error) => return Ok(lost(&error)),
+        };
+        let (requests, to_send) = mpsc::channel(REQUESTS);
+        self.pipeline.connected();
+        send_requests(self.pipeline, &requests);
+        let observing = client.observe(ReceiverStream::new(to_send));
+        match answering(self.questions, self.pipeline, observing).await {
+            Ok(response) => self.follow(response.into_inner(), &requests).await,
+            Err(status) => refused(self.socket, status),
+        }
+    }
+
+    /// Takes what comes until the stream ends, or we do.
+    async fn follow(
+        &mut self,
+        mut stream: Streaming<LoaderMessage>,
+        requests: &mpsc::Sender<ProcessorMessage>,
+    ) -> Result<End, IngestError> {
+        while !self.shutdown.is_over(self.pipeline) {
+            match self.next(&mut stream).await {
+                Some(Ok(Some(message))) => self.take(&message)?,
+                Some(Ok(None)) => {
+                    return Ok(End::Broken(Status::unavailable("the loader ended the stream")));
+                }
+                Some(Err(status)) => return refused(self.socket, status),
+                None => continue,
+            }
+            send_requests(self.pipeline, requests);
+            if self.pipeline.is_closed() {
+                break;
+            }
+        }
+        Ok(End::Closed)
+    }
+
+    /// What comes next; `None` once we are asked to end, which is said once.
+    async fn next(
+        &mut self,
+        stream: &mut Streaming<LoaderMessage>,
+    ) -> Option<Result<Option<LoaderMessage>, Status>> {
+        let shutdown = &mut self.shutdown;
         let next = async {
             tokio::select! {
                 received = stream.message() => Some(received),
                 () = shutdown.asked(), if shutdown.asked.is_none() => None,
             }
         };
-        let Some(received) = answering(questions, pipeline, next).await else { continue };
-        match received {
-            Ok(Some(message)) => {
-                *backoff = Backoff::default();
-                if let Some(recorder) = recorder.as_deref_mut() {
-                    recorder.write(&message)?;
-                }
-                pipeline.message(&message)?;
-                send_requests(pipeline, &requests);
-                if pipeline.is_closed() {
-                    return Ok(End::Closed);
+        answering(self.questions, self.pipeline, next).await
+    }
+
+    fn take(&mut self, message: &LoaderMessage) -> Result<(), IngestError> {
+        self.backoff = Backoff::default();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.write(message)?;
+        }
+        Ok(self.pipeline.message(message)?)
+    }
+
+    /// Tells how a connection ended. Gives whether it was the last.
+    fn is_final(&mut self, end: End) -> Result<bool, IngestError> {
+        let socket = self.socket.display();
+        match end {
+            End::Closed => return Ok(true),
+            End::Lost(reason) => {
+                self.pipeline.disconnected(&format!("{socket}: {reason}"));
+                if !std::mem::replace(&mut self.is_told, true) {
+                    info!(%socket, reason, "Waiting for the loader");
                 }
             }
-            Ok(None) => return Ok(End::Broken(Status::unavailable("the loader ended the stream"))),
-            Err(status) => return refused(socket, status),
+            End::Denied if self.denied.get_or_insert_with(Instant::now).elapsed() < DENIED => {}
+            End::Denied => return Err(IngestError::Permission(self.socket.to_owned())),
+            End::Broken(status) => {
+                warn!(message = status.message(), "The line to the loader broke");
+                self.pipeline.disconnected(&format!("{socket}: {}", status.message()));
+                (self.is_told, self.denied) = (false, None);
+            }
         }
+        Ok(false)
     }
-    Ok(End::Closed)
+
+    /// Waits before the next attempt. Gives whether we were asked to end meanwhile.
+    async fn is_asked_while_waiting(&mut self) -> bool {
+        let wait = tokio::time::timeout(self.backoff.next_wait(), self.shutdown.asked());
+        answering(self.questions, self.pipeline, wait).await.is_ok()
+    }
 }
 
 async fn connect(socket: &Path) -> Result<AgentClient<tonic::transport::Channel>, tonic::transport::Error> {

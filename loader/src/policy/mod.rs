@@ -169,11 +169,7 @@ impl Policy {
     /// What is bounded, a line each, as it could stand in the file.
     #[must_use]
     pub fn rules(&self) -> Vec<String> {
-        [Rule::Uids, Rule::Cgroups, Rule::Executables, Rule::Ports, Rule::Families, Rule::TurnBytes]
-            .into_iter()
-            .chain([Rule::CallBytes, Rule::Examine])
-            .filter_map(|rule| self.rule(rule))
-            .collect()
+        Rule::ALL.into_iter().filter_map(|rule| self.rule(rule)).collect()
     }
 
     /// One bound as it could stand in the file, cut to what fits a line; `None`: not bounded.
@@ -211,6 +207,18 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// Every one, in the order in which they are told.
+    pub const ALL: [Self; 8] = [
+        Self::Uids,
+        Self::Cgroups,
+        Self::Executables,
+        Self::Ports,
+        Self::Families,
+        Self::TurnBytes,
+        Self::CallBytes,
+        Self::Examine,
+    ];
+
     /// Its key in the file.
     #[must_use]
     pub const fn key(self) -> &'static str {

@@ -61,7 +61,7 @@ fn one_line(text: &str, error: &toml::de::Error) -> String {
 fn uids(entries: Vec<NumberOrRange>) -> Result<Vec<RangeInclusive<u32>>, String> {
     let ranges = ranges::<u32>("uids", entries)?;
     let held = ranges.iter().map(|range| u64::from(range.end() - range.start()) + 1).sum::<u64>();
-    if held > 1024 {
+    if usize::try_from(held).map_or(true, |held| held > MAX_ENTRIES) {
         return Err(format!("uids: {held} of them, at most {MAX_ENTRIES}; leave the key out to permit all"));
     }
     Ok(ranges)

@@ -4,7 +4,7 @@
 //! It is single-threaded, speaks with its own children only, and looks into no byte of a file.
 
 use crate::{
-    attach::{Attached, attach, misses},
+    attach::{Attached, Probes, attach},
     cli::{LogFormat, Run},
     error::LoaderError,
     kernel::MappedKernel,
@@ -33,7 +33,7 @@ use nix::{
     },
     unistd::{ForkResult, Pid, fork, geteuid, getpid},
 };
-use ratatosk_bpf::{LoadOptions, probes};
+use ratatosk_bpf::LoadOptions;
 use sd_notify::NotifyState;
 use std::{
     io::Read,
@@ -65,8 +65,7 @@ pub fn run(options: &Run) -> Result<(), LoaderError> {
     let socket = socket::listen(&options.socket, options.processor_gid)?;
     let policy = announced(Policy::load(options.policy.as_deref())?);
     let load = load_options(options, &policy)?;
-    let Attached { families, kernel, tier, tiers, lost, tested } =
-        attach(&load, options.tier.as_deref(), &policy)?;
+    let Attached { probes, kernel, tiers, tested } = attach(&load, options.tier.as_deref(), &policy)?;
     let ledger = LedgerPage::map_shared().map_err(|e| step("mapping the counters", e))?;
     Ledger::over(ledger).book_tested(tested);
     let signals = block_signals().map_err(|e| step("taking signals", e))?;
@@ -80,9 +79,8 @@ pub fn run(options: &Run) -> Result<(), LoaderError> {
         turn_bytes: load.turn_bytes,
         call_bytes: load.call_bytes,
         socket,
-        families,
+        probes,
         kernel: Some(kernel),
-        tier,
         tiers,
         ledger,
         readers: Readers::default(),
@@ -90,7 +88,7 @@ pub fn run(options: &Run) -> Result<(), LoaderError> {
         misses_read: Instant::now(),
         is_blind: false,
         has_watchdog: sd_notify::watchdog_enabled().is_some(),
-        lost: Some(lost),
+        is_told_ready: false,
     };
     let child = attacher.fork_server()?;
     attacher.supervise(child, &signals)
@@ -189,11 +187,9 @@ struct Attacher<'a> {
     turn_bytes: u32,
     call_bytes: u32,
     socket: BoundSocket,
-    families: Vec<Box<dyn probes::Loaded>>,
+    probes: Probes,
     /// `None` only in a forked child that took it.
     kernel: Option<MappedKernel>,
-    /// The family that carries payload.
-    tier: &'static dyn probes::Family,
     /// What became of every tier.
     tiers: Vec<ratatosk_proto::v1::Tier>,
     ledger: &'static LedgerPage,
@@ -204,8 +200,7 @@ struct Attacher<'a> {
     is_blind: bool,
     /// systemd wants to hear that we live.
     has_watchdog: bool,
-    /// Calls that the self-test lost; taken when it is told.
-    lost: Option<usize>,
+    is_told_ready: bool,
 }
 
 impl Attacher<'_> {
@@ -253,9 +248,9 @@ impl Attacher<'_> {
             turn_bytes: self.turn_bytes,
             call_bytes: self.call_bytes,
             policy: self.policy.clone(),
-            tier: self.tier.name().to_owned(),
+            tier: self.probes.tier.name().to_owned(),
             tiers: self.tiers.clone(),
-            tier_lacks: self.tier.lacks().iter().map(|what| (*what).to_owned()).collect(),
+            tier_lacks: self.probes.tier.lacks().iter().map(|what| (*what).to_owned()).collect(),
             bounds: QueueBounds { queue_bytes: self.options.queue_bytes, ..QueueBounds::default() },
             own_tgids: own.iter().filter_map(|pid| u32::try_from(*pid).ok()).collect(),
         }
@@ -348,10 +343,8 @@ impl Attacher<'_> {
         if self.misses_read.elapsed() >= MISSES_TICK {
             self.misses_read = Instant::now();
             self.feed_watchdog();
-            // the tier was attached last
-            let (always, tier) = self.families.split_at(self.families.len().saturating_sub(1));
-            match misses(tier).zip(misses(always)) {
-                Some((calls, events)) => Ledger::over(self.ledger).book_reentrancy(calls, events),
+            match self.probes.misses() {
+                Some(missed) => Ledger::over(self.ledger).book_reentrancy(missed.calls, missed.events),
                 None if !self.is_blind => {
                     warn!("The kernel does not tell how many calls the probes missed");
                     self.is_blind = true;
@@ -363,12 +356,12 @@ impl Attacher<'_> {
 
     /// Once, when connections are accepted.
     fn tell_ready(&mut self) {
-        if let Some(lost) = self.lost.take() {
+        if !std::mem::replace(&mut self.is_told_ready, true) {
             let targets = self.kernel.as_ref().map_or(0, MappedKernel::observed);
-            let tier = self.tier.name();
+            let tier = self.probes.tier.name();
             match self.options.log_format {
-                LogFormat::Text => eprintln!("ready: tier={tier} targets={targets} lost={lost}"),
-                LogFormat::Json => info!(tier, targets, lost, "ready"),
+                LogFormat::Text => eprintln!("ready: tier={tier} targets={targets}"),
+                LogFormat::Json => info!(tier, targets, "ready"),
             }
             let status = format!("tier {tier} is at work");
             notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
@@ -385,7 +378,7 @@ impl Attacher<'_> {
     /// What exists already goes through the control ring. Gives whether all of it did.
     fn run_iterators(&self) -> bool {
         let mut is_whole = true;
-        for link in self.families.iter().flat_map(|family| family.iterators()) {
+        for link in self.probes.iterators() {
             if let Err(error) = run_iterator(link) {
                 warn!(%error, "An iterator could not be read");
                 is_whole = false;

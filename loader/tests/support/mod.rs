@@ -68,7 +68,7 @@ impl Probes {
 
     /// The tier reads payload through the registers of the system call.
     pub fn is_by_registers(&self) -> bool {
-        self.attached.tier.name() == "socket"
+        self.attached.probes.tier.name() == "socket"
     }
 
     pub fn drain(&mut self) -> (Vec<ConnRecord>, Vec<Seen>) {

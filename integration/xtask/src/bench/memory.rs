@@ -58,7 +58,13 @@ fn report(agent: &Agent) -> anyhow::Result<()> {
     let mut files = BTreeMap::new();
     println!("| | MiB |\n|---|---|");
     for (pid, name) in processes(agent) {
-        let held = held(&fs::read_to_string(format!("/proc/{pid}/smaps"))?);
+        let smaps = match fs::read_to_string(format!("/proc/{pid}/smaps")) {
+            Ok(smaps) => smaps,
+            // a reader lives for milliseconds
+            Err(_) if !Path::new(&format!("/proc/{pid}")).exists() => continue,
+            Err(error) => return Err(error).with_context(|| format!("reading the memory of {name}")),
+        };
+        let held = held(&smaps);
         println!("| {name}, private | {} |", mib(held.private));
         total += held.private;
         for (path, bytes) in held.files {

@@ -12,6 +12,7 @@ use std::{
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+use tempfile::TempDir;
 
 /// QEMU's own file sharing daemon, in Debian 12's package.
 pub const VIRTIOFSD: &str = "/usr/lib/qemu/virtiofsd";
@@ -53,9 +54,10 @@ $b setsid /bin/bash /run/xtask/command </dev/null >$out 2>$err
 echo $? >/run/xtask/code; sync; $b poweroff -f
 "#;
 
-/// What a guest leaves on this machine, removed with it: helpers and a folder.
+/// What a guest leaves on this machine, removed with it: helpers, then a folder. The folder is for root alone: the script in
+/// it runs as root, and holds variables of this environment.
 struct Traces {
-    folder: PathBuf,
+    folder: TempDir,
     helpers: Vec<Child>,
 }
 
@@ -65,7 +67,6 @@ impl Drop for Traces {
             drop(helper.kill());
             drop(helper.wait());
         }
-        drop(fs::remove_dir_all(&self.folder));
     }
 }
 
@@ -73,23 +74,23 @@ impl Drop for Traces {
 pub fn run(vm: &Vm, kernel: &Kernel, output: Output) -> anyhow::Result<Ended> {
     // dropped last: when the guest is gone, what was held back may end us
     let interrupts = Interrupts::hold()?;
-    let folder = std::env::temp_dir().join(format!("xtask-vm-{}", std::process::id()));
-    fs::create_dir_all(folder.join("control"))?;
+    let folder = tempfile::Builder::new().prefix("xtask-vm-").tempdir()?;
+    let place = folder.path().to_owned();
     let mut traces = Traces { folder, helpers: Vec::new() };
-    write_control(vm, &traces.folder.join("control"))?;
-    let mut qemu = qemu(vm, kernel, &traces.folder)?;
+    fs::create_dir(place.join("control"))?;
+    write_control(vm, &place.join("control"))?;
+    let mut qemu = qemu(vm, kernel, &place)?;
     share_all(vm, kernel, &mut traces, &mut qemu)?;
     let printers = [
-        Printer::of(&traces.folder.join("stdout"), output.stdout)?,
-        Printer::of(&traces.folder.join("stderr"), output.stderr)?,
+        Printer::of(&place.join("stdout"), output.stdout)?,
+        Printer::of(&place.join("stderr"), output.stderr)?,
     ];
     let mut guest = qemu.spawn().context("starting qemu-system-x86_64")?;
-    let limit = Duration::from_secs(vm.limit);
-    let stopped = wait(&mut guest, &traces.folder, limit, &interrupts);
+    let stopped = wait(&mut guest, &place, Duration::from_secs(vm.limit), &interrupts);
     drop(guest.kill());
     drop(guest.wait());
     printers.into_iter().for_each(Printer::finish);
-    Ok(stopped?.unwrap_or_else(|| ended(&traces.folder)))
+    Ok(stopped?.unwrap_or_else(|| ended(&place)))
 }
 
 /// How a guest ended that powered itself off.
@@ -250,7 +251,7 @@ fn hand_on(mut from: File, mut to: Box<dyn Write + Send>) {
 }
 
 fn share_all(vm: &Vm, kernel: &Kernel, traces: &mut Traces, qemu: &mut Command) -> anyhow::Result<()> {
-    let control = traces.folder.join("control");
+    let control = traces.folder.path().join("control");
     share(traces, qemu, "root", &vm.root, false)?;
     share(traces, qemu, "modules", &kernel.modules(), false)?;
     share(traces, qemu, "control", &control, true)?;
@@ -268,8 +269,8 @@ fn share(
     path: &Path,
     is_writable: bool,
 ) -> anyhow::Result<()> {
-    let (place, socket) =
-        (traces.folder.join(tag).with_extension("root"), traces.folder.join(tag).with_extension("socket"));
+    let base = traces.folder.path().join(tag);
+    let (place, socket) = (base.with_extension("root"), base.with_extension("socket"));
     fs::create_dir_all(&place)?;
     let remount = if is_writable { "" } else { "mount -o remount,ro,bind \"$2\" && " };
     let cache = if is_writable { "auto" } else { "always" };

@@ -210,7 +210,7 @@ fn vmlinux(image: &[u8]) -> anyhow::Result<Vec<u8>> {
     let start = (if sectors == 0 { 4 } else { sectors } + 1) * 512 + word(0x248)?;
     let payload = image.get(start..start + word(0x24c)?).context("the payload lies outside of the image")?;
     // the last four bytes are the unpacked length
-    let payload = payload.get(..payload.len() - 4).unwrap_or_default();
+    let payload = payload.get(..payload.len().saturating_sub(4)).unwrap_or_default();
     let tool = match payload {
         [0x28, 0xb5, ..] => "zstd",
         [0x02, 0x21, ..] => "lz4",

@@ -1,6 +1,6 @@
 //! One direction's bytes to messages: where heads are, how long bodies are, and what could not be told.
 
-use super::{body::Body, parse};
+use super::{body::Body, looks};
 use crate::{
     model::{Incomplete, KtimeNs, ProcessId},
     protocol::Segment,
@@ -198,8 +198,8 @@ impl Framer {
             return blank;
         }
         let is_expected = match self.side {
-            Side::Requests => parse::can_be_request(segment.bytes),
-            Side::Responses => parse::looks(segment.bytes) == parse::Looks::Response,
+            Side::Requests => looks::can_be_request(segment.bytes),
+            Side::Responses => looks::looks(segment.bytes) == looks::Looks::Response,
         };
         if !is_expected {
             self.state = State::Lost;
@@ -207,7 +207,7 @@ impl Framer {
             return segment.bytes.len();
         }
         let Segment { time, process, offset, .. } = *segment;
-        match parse::head_len(segment.bytes) {
+        match looks::head_len(segment.bytes) {
             Some(len) => {
                 let bytes = segment.bytes.get(..len).unwrap_or_default();
                 self.head(Head { time, process, offset, bytes, cut: None }, segment.time, sink);
@@ -223,7 +223,7 @@ impl Framer {
 
     fn continue_head(&mut self, kept_bytes: usize, segment: &Segment<'_>, sink: &mut impl Sink) -> usize {
         let State::Head(kept) = std::mem::take(&mut self.state) else { return segment.bytes.len() };
-        let Some(len) = parse::head_len(&kept.bytes) else {
+        let Some(len) = looks::head_len(&kept.bytes) else {
             if kept.bytes.len() > MAX_HEAD_BYTES {
                 self.cut_head(&kept, Incomplete::Evicted, sink);
             } else {

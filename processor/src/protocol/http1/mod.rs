@@ -5,7 +5,9 @@
 //! keeps one head of at most 16 KiB per direction, at most 1024 unanswered requests
 
 mod body;
+mod fields;
 mod framer;
+mod looks;
 mod pairing;
 mod parse;
 pub mod span;
@@ -15,8 +17,8 @@ mod tests;
 use super::{Output, SILENCE, Segment};
 use crate::model::{Direction, EndedBy, Incomplete, KtimeNs, Role, Socket};
 use framer::{Framer, Side};
+use looks::Looks;
 use pairing::{Pairing, Pairs};
-use parse::Looks;
 use std::time::Duration;
 
 /// Runs of bytes that were neither request nor response before a connection is left alone: a late start may hit the
@@ -123,7 +125,7 @@ impl Session {
         if says_nothing || self.unclear.replace(direction) == Some(direction) {
             return;
         }
-        let role = match (parse::looks(bytes), direction) {
+        let role = match (looks::looks(bytes), direction) {
             (Looks::Request, Direction::Rx) | (Looks::Response, Direction::Tx) => Role::Server,
             (Looks::Request, Direction::Tx) | (Looks::Response, Direction::Rx) => Role::Client,
             (Looks::Neither, _) => {
@@ -205,7 +207,7 @@ impl Http {
         let mut pairs = Pairs { pairing: &mut self.pairing, out };
         if self.requests.awaits_body()
             && pairs.pairing.may_lack_body()
-            && parse::looks(segment.bytes) == Looks::Request
+            && looks::looks(segment.bytes) == Looks::Request
         {
             self.requests.restart();
             pairs.end_request();

@@ -94,9 +94,8 @@ impl Pending {
     /// How many spans, from the first on, belong to batches up to `through`. Who asks takes them.
     fn release(&mut self, through: u64) -> usize {
         let left = self.left;
-        while let Some((_, came)) = self.batches.pop_front_if(|(number, _)| *number <= through) {
-            self.left = came;
-        }
+        let covered = self.batches.partition_point(|(number, _)| *number <= through);
+        self.left = self.batches.drain(..covered).next_back().map_or(left, |(_, came)| came);
         self.left - left
     }
 }
@@ -425,11 +424,11 @@ impl Pipeline {
         let Some(stream) = &self.stream else { return };
         let unnamed = std::mem::take(&mut self.unnamed);
         for exchange in unnamed.into_iter().chain(out.exchanges.drain(..)) {
-            if self.discovery.is_named_soon(exchange.process) && self.unnamed.len() < MAX_UNNAMED {
+            let may_wait = self.unnamed.len() < MAX_UNNAMED;
+            if !self.discovery.exchanged(exchange.process, may_wait) {
                 self.unnamed.push(exchange);
                 continue;
             }
-            self.discovery.exchanged(exchange.process);
             notice_sdk(&mut self.discovery, exchange.process, sdk::exported(&exchange));
             if self.pending.spans.len() >= MAX_PENDING_SPANS {
                 self.telemetry.spans_dropped("pending", "queue_full", 1);
@@ -437,7 +436,9 @@ impl Pipeline {
             }
             let span =
                 self.decorator.decorate(exchange, &stream.correlator, &mut self.discovery, &stream.clock);
-            self.pending.spans.extend(span);
+            if let Some(span) = span {
+                self.pending.spans.push_back(span);
+            }
         }
         self.pending.end_batch(self.last_batch);
         self.telemetry.decorated(self.decorator.take_counts());

@@ -26,28 +26,26 @@ pub struct Context {
 /// Makes ids.
 #[derive(Clone, Debug)]
 pub struct Correlator {
-    /// Of spans and of traces, as far as all of a boot share it.
-    span: SipHasher24,
-    trace: SipHasher24,
+    /// As far as all of a boot share it.
+    begun: SipHasher24,
 }
 
 impl Correlator {
     /// Ids of the boot `boot_id`, under `key`.
     #[must_use]
     pub fn new(key: IdKey, boot_id: &str) -> Self {
-        let begun = |label: &[u8]| {
-            let mut hasher = SipHasher24::new_with_key(&key);
-            hasher.write(label);
-            hasher.write(boot_id.as_bytes());
-            hasher
-        };
-        Self { span: begun(b"span"), trace: begun(b"trace") }
+        let mut begun = SipHasher24::new_with_key(&key);
+        begun.write(b"span");
+        begun.write(boot_id.as_bytes());
+        Self { begun }
     }
 
     /// The context of `exchange`: its caller's trace, or a new one.
     #[must_use]
     pub fn context(&self, exchange: &Exchange) -> Context {
-        let span_id = SpanId(head(hash(self.span, exchange)));
+        // one hash for both: nothing asks that they have nothing in common
+        let id = hash(self.begun, exchange);
+        let span_id = SpanId(head(id));
         match exchange.http.parent {
             Some(parent) => Context {
                 trace_id: parent.trace_id,
@@ -55,10 +53,7 @@ impl Correlator {
                 parent_id: Some(parent.span_id),
                 flags: parent.flags,
             },
-            None => {
-                let trace_id = TraceId(hash(self.trace, exchange));
-                Context { trace_id, span_id, parent_id: None, flags: SAMPLED }
-            }
+            None => Context { trace_id: TraceId(id), span_id, parent_id: None, flags: SAMPLED },
         }
     }
 }

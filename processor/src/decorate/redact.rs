@@ -89,6 +89,9 @@ impl Redaction {
     #[must_use]
     pub fn redact(&self, query: &RawQuery) -> Box<str> {
         let query = query.reveal();
+        if query.is_empty() {
+            return Box::default();
+        }
         let mut out = String::with_capacity(query.len());
         for (n, parameter) in query.split('&').enumerate() {
             if n > 0 {

@@ -286,7 +286,7 @@ fn calls_make_it_observed_and_a_new_snapshot_forgets_none() {
     announce(&mut discovery, SHOP, 9, "/bin/shop", Some(80));
     assert_eq!(standing(&discovery), Standing::NoTraffic(origin));
     assert!(discovery.called(SHOP) && !discovery.called(PARENT));
-    discovery.exchanged(SHOP);
+    assert!(discovery.exchanged(SHOP, true));
     assert_eq!(standing(&discovery), Standing::Observed(origin));
     discovery.snapshot_begin();
     assert_eq!(standing(&discovery), Standing::Observed(origin), "not announced again yet");

@@ -96,20 +96,20 @@ fn a_loader_that_does_not_examine_is_not_asked_and_nothing_waits() {
     discovery.info(&info(CHILD, 10));
     discovery.listen(CHILD, 2, 80);
     assert_eq!(looks(&mut discovery), [0; 0]);
-    assert!(!discovery.is_named_soon(SHOP) && !discovery.is_named_soon(CHILD));
+    assert!(discovery.exchanged(SHOP, true) && discovery.exchanged(CHILD, true));
 }
 
 #[test]
 fn a_name_is_waited_for_until_it_comes_or_a_second_is_over() {
     let mut named = discovery();
-    assert!(named.is_named_soon(SHOP) && !named.is_named_soon(CHILD));
+    assert!(!named.exchanged(SHOP, true) && named.exchanged(CHILD, true));
     named.info(&looked(SHOP, 9, Language::Generic));
-    assert!(!named.is_named_soon(SHOP));
+    assert!(named.exchanged(SHOP, true));
     let mut silent = discovery();
     silent.retire(KtimeNs(999_999_999));
-    assert!(silent.is_named_soon(SHOP));
+    assert!(!silent.exchanged(SHOP, true));
     silent.retire(KtimeNs(1_000_000_000));
-    assert!(!silent.is_named_soon(SHOP));
+    assert!(silent.exchanged(SHOP, true));
 }
 
 #[test]
@@ -117,11 +117,11 @@ fn a_process_that_speaks_before_it_was_described_is_waited_for() {
     let mut discovery = discovery();
     discovery.process(&event(CHILD, ProcessChange::Existed));
     discovery.listen(CHILD, 2, 80);
-    assert!(discovery.is_selected(CHILD) && discovery.is_named_soon(CHILD));
+    assert!(discovery.is_selected(CHILD) && !discovery.exchanged(CHILD, true));
     discovery.info(&info(CHILD, 10));
-    assert!(discovery.is_named_soon(CHILD), "now it was asked about");
+    assert!(!discovery.exchanged(CHILD, true), "now it was asked about");
     discovery.info(&looked(CHILD, 10, Language::Go));
-    assert!(!discovery.is_named_soon(CHILD));
+    assert!(discovery.exchanged(CHILD, true));
     assert_eq!(discovery.service(CHILD).language, "go");
 }
 

@@ -1,6 +1,6 @@
 //! A request with its response, as the wire told it.
 
-use super::{KtimeNs, ProcessId, Socket, SpanId, TraceId};
+use super::{KtimeNs, ProcessId, Socket, SpanId, Text, TraceId};
 use std::fmt;
 
 /// Which end of the connection was observed.
@@ -151,12 +151,12 @@ impl Default for Method {
 ///
 /// It may hold passwords, so it can't be printed: only [`crate::decorate::Redaction`] opens it.
 #[derive(Clone, Default, Eq, PartialEq)]
-pub struct RawQuery(Box<str>);
+pub struct RawQuery(Text);
 
 impl RawQuery {
     /// Keeps `query` closed.
     #[must_use]
-    pub const fn new(query: Box<str>) -> Self {
+    pub const fn new(query: Text) -> Self {
         Self(query)
     }
 
@@ -178,11 +178,11 @@ pub struct HttpExchange {
     /// The method token.
     pub method: Method,
     /// Request target without scheme, authority, query and fragment.
-    pub path: Box<str>,
+    pub path: Text,
     /// Query of the request target.
     pub query: RawQuery,
     /// `host` or `host:port` of the request, empty if none was seen.
-    pub host: Box<str>,
+    pub host: Text,
     /// `(major, minor)`.
     pub version: (u8, u8),
     /// Status code, 0: no response was seen.

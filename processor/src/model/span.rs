@@ -1,6 +1,6 @@
 //! What exporters get.
 
-use super::{Role, Service, UnixNanos};
+use super::{Role, Service, Text, UnixNanos};
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 /// 16 bytes, printed as 32 hex digits.
@@ -120,13 +120,13 @@ pub struct Http {
     /// `http.request.method_original`: the token, if `method` is `_OTHER`.
     pub method_original: Option<Box<str>>,
     /// `url.path`.
-    pub path: Box<str>,
+    pub path: Text,
     /// `url.query`, redacted; empty if there was none.
     pub query: Box<str>,
     /// `http.route`, if one is known.
     pub route: Option<Arc<str>>,
     /// `server.address`: the request's host, else the IP.
-    pub server_address: Box<str>,
+    pub server_address: Text,
     /// `server.port`.
     pub server_port: u16,
     /// `http.response.status_code`, 0: none was seen.

@@ -135,7 +135,7 @@ impl Round {
 fn measure(app: &App, kind: Kind) -> anyhow::Result<()> {
     let stage = Stage::new()?;
     let server = Server::start(kind, stage.folder())?;
-    stage.load(server.port, app.connections, SECOND)?;
+    stage.load(server.port, app.connections, kind.warm_up())?;
     let (mut without, mut with) = (Vec::new(), Vec::new());
     let mut tier = String::new();
     for _ in 0..app.rounds {

@@ -41,6 +41,11 @@ impl Kind {
         }
     }
 
+    /// Load until it is as fast as it gets: a compiler at run time takes its time.
+    pub const fn warm_up(self) -> Duration {
+        Duration::from_secs(if matches!(self, Self::Node) { 6 } else { 1 })
+    }
+
     /// Builds what must be built, on this machine and not in a guest.
     pub fn prepare(self) -> anyhow::Result<()> {
         if self != Self::Go {

@@ -4,6 +4,7 @@
 //! out  the route, and whether the user asked to leave such requests out
 //! keeps the routes of each service ([`known`]), and in the mode `low-cardinality` a tree of segments per service
 
+mod guesses;
 mod heuristic;
 mod known;
 mod pattern;
@@ -17,6 +18,7 @@ use crate::{
     model::{KtimeNs, Service, Signals, SpanKind},
     setting::InvalidSetting,
 };
+use guesses::Guesses;
 use hashbrown::HashMap;
 use known::Known;
 use pattern::Patterns;
@@ -104,6 +106,7 @@ pub struct Routes {
     wildcard: String,
     max_children: usize,
     everything: Arc<str>,
+    guesses: Guesses,
     known: Known,
     tries: HashMap<Box<str>, Trie>,
     text: String,
@@ -176,6 +179,7 @@ impl Routes {
             wildcard: wildcard.to_owned(),
             max_children,
             everything: EVERYTHING.into(),
+            guesses: Guesses::default(),
             known: Known::default(),
             tries: HashMap::new(),
             text: String::new(),
@@ -228,7 +232,7 @@ impl Routes {
 
     fn guess(&mut self, path: &str) {
         self.text.clear();
-        heuristic::append(&mut self.text, path, &self.wildcard);
+        self.guesses.append(&mut self.text, path, &self.wildcard);
     }
 
     /// What was guessed, through the tree of `service`.

@@ -9,6 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Patterns {
     root: Node,
+    is_empty: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -26,11 +27,14 @@ impl Patterns {
     pub(super) fn new(patterns: &[String]) -> Self {
         let mut root = Node::default();
         patterns.iter().for_each(|pattern| root.insert(pattern));
-        Self { root }
+        Self { root, is_empty: patterns.is_empty() }
     }
 
     /// The pattern that `path` matches. Looks at each node of the tree once at most.
     pub(super) fn find(&self, path: &str) -> Option<&Arc<str>> {
+        if self.is_empty {
+            return None;
+        }
         self.root.find(trimmed(path))
     }
 }

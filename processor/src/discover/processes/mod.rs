@@ -118,16 +118,30 @@ impl Discovery {
 
     /// A socket call of a process was seen. Gives whether this very process is selected.
     pub fn called(&mut self, id: ProcessId) -> bool {
-        if !self.is_selected(id) {
+        // within a snapshot, what was announced again is decided about at its end
+        let is_selected = !self.before.is_empty() && self.before.get(&id).is_some_and(Process::is_selected);
+        let known = self.processes.get_mut(&id).or_else(|| self.before.get_mut(&id));
+        let Some(process) = known.filter(|process| is_selected || process.is_selected()) else {
             return false;
-        }
-        self.activity(id, |activity| activity.calls = activity.calls.saturating_add(1));
+        };
+        process.activity.calls = process.activity.calls.saturating_add(1);
         true
     }
 
-    /// An exchange of a process was put together.
-    pub fn exchanged(&mut self, id: ProcessId) {
-        self.activity(id, |activity| activity.exchanges = activity.exchanges.saturating_add(1));
+    /// An exchange of a process was put together. `false`, if it may wait: the name of the process is not known yet, and will be
+    /// in a moment; nothing was counted.
+    pub fn exchanged(&mut self, id: ProcessId, may_wait: bool) -> bool {
+        let (now, in_snapshot) = (self.now, self.in_snapshot);
+        let Some(process) = self.processes.get_mut(&id) else {
+            self.activity(id, |activity| activity.exchanges = activity.exchanges.saturating_add(1));
+            return true;
+        };
+        let is_in_reach = process.handle.is_some() && !in_snapshot;
+        if may_wait && self.loader_examines && process.look.is_awaited(now, is_in_reach) {
+            return false;
+        }
+        process.activity.exchanges = process.activity.exchanges.saturating_add(1);
+        true
     }
 
     /// Exchanges of a process were left out, or told without something.
@@ -161,8 +175,9 @@ impl Discovery {
             None => Arc::clone(process.service.insert(Arc::new(process.describe(id.tgid, instance_id)))),
         };
         // it speaks, so its runtime is loaded by now
-        if process.is_selected() {
-            self.look(id);
+        if process.is_selected() && self.loader_examines && !self.in_snapshot && !process.is_own {
+            let handle = process.handle.filter(|_| process.look.wants(self.now));
+            self.wishes.extend(handle.map(|handle| Wish::Examine(Examine { handle })));
         }
         service
     }
@@ -183,15 +198,6 @@ impl Discovery {
     /// Looks into every process that has an executable, since a criterion needs the language.
     pub const fn set_examines_candidates(&mut self, examines: bool) {
         self.examines_candidates = examines;
-    }
-
-    /// Whether the name of a process is not known yet, and will be in a moment.
-    #[must_use]
-    pub fn is_named_soon(&mut self, id: ProcessId) -> bool {
-        let (now, in_snapshot) = (self.now, self.in_snapshot);
-        let is_awaited =
-            |process: &mut Process| process.look.is_awaited(now, process.handle.is_some() && !in_snapshot);
-        self.loader_examines && self.processes.get_mut(&id).is_some_and(is_awaited)
     }
 
     /// Has the loader look into a process, if that is of use now. Within a snapshot it is not known yet who is.

@@ -36,7 +36,7 @@ struct Parts<'a> {
 }
 
 /// Which process. Unless descriptions are compared, two of one process are one: its language may have been found later.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(in crate::export) struct Identity<'a> {
     namespace: &'a str,
     name: &'a str,
@@ -44,7 +44,7 @@ pub(in crate::export) struct Identity<'a> {
     description: Description<'a>,
 }
 
-/// The rest of what a resource says. Its hash is that of the instance: few have more than one.
+/// The rest of what a resource says. It is no part of the hash: few instances have more than one.
 #[derive(Clone, Copy, Debug)]
 struct Description<'a>(Option<&'a Service>);
 
@@ -87,8 +87,15 @@ impl PartialOrd for Description<'_> {
     }
 }
 
-impl Hash for Description<'_> {
-    fn hash<H: Hasher>(&self, _: &mut H) {}
+/// Of an instance there is one name: hashing that too would tell nothing apart.
+impl Hash for Identity<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        if self.instance_id.is_empty() {
+            (self.namespace, self.name).hash(state);
+        } else {
+            self.instance_id.hash(state);
+        }
+    }
 }
 
 impl<'a> Identity<'a> {

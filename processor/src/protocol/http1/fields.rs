@@ -4,7 +4,7 @@
 
 use super::parse::{MAX_HOST_BYTES, text};
 use crate::{
-    model::{SpanId, TraceId, TraceParent},
+    model::{SpanId, Text, TraceId, TraceParent},
     protocol::Reader,
 };
 
@@ -18,7 +18,7 @@ pub struct Fields {
     /// `Expect: 100-continue`.
     pub expects_continue: bool,
     /// `Host`.
-    pub host: Option<Box<str>>,
+    pub host: Option<Text>,
     /// `traceparent`, valid and alone.
     pub parent: Option<TraceParent>,
     traceparents: u8,

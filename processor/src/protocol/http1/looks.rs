@@ -2,8 +2,6 @@
 
 use super::parse::{MAX_METHOD_BYTES, is_tchar, split_version};
 use crate::protocol::Reader;
-use memchr::memmem::Finder;
-use std::sync::LazyLock;
 
 /// What the first bytes of a message are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,15 +66,12 @@ pub fn head_len(bytes: &[u8]) -> Option<usize> {
         [b'\r', b'\n', ..] => return Some(2),
         _ => {}
     }
-    let usual = EMPTY_LINE.find(bytes).map(|at| at + 3);
-    // an end without carriage return may come first
-    let before = bytes.get(..usual.unwrap_or(bytes.len())).unwrap_or(bytes);
-    EMPTY_BARE_LINE.find(before).map(|at| at + 2).or(usual)
+    memchr::memchr_iter(b'\n', bytes).find_map(|end| match bytes.get(end + 1..) {
+        Some([b'\n', ..]) => Some(end + 2),
+        Some([b'\r', b'\n', ..]) => Some(end + 3),
+        _ => None,
+    })
 }
-
-/// Made once: it costs as much as a search.
-static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n\r\n"));
-static EMPTY_BARE_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n\n"));
 
 #[cfg(test)]
 mod tests {

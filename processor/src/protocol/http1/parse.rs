@@ -3,7 +3,7 @@
 //! A line that is not whole says nothing: of a cut head only what stands before its last line end is used.
 
 use crate::{
-    model::{Method, RawQuery},
+    model::{Method, RawQuery, Text},
     protocol::Reader,
 };
 
@@ -26,11 +26,11 @@ pub struct RequestLine {
     /// Method.
     pub method: Method,
     /// Path of the target.
-    pub path: Box<str>,
+    pub path: Text,
     /// Query of the target.
     pub query: RawQuery,
     /// Authority of the target, if it has one.
-    pub authority: Option<Box<str>>,
+    pub authority: Option<Text>,
     /// `(major, minor)`; `None` if the line was cut before it.
     pub version: Option<(u8, u8)>,
 }
@@ -133,7 +133,10 @@ fn absolute_form(target: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((host.unwrap_or(authority), path))
 }
 
-pub(super) fn text(bytes: &[u8], max_bytes: usize) -> Box<str> {
+pub(super) fn text(bytes: &[u8], max_bytes: usize) -> Text {
+    if bytes.is_empty() {
+        return Text::default(); // most requests have no query
+    }
     // a third of the price of looking for what is to be replaced
     if let Ok(text) = std::str::from_utf8(bytes) {
         return text.get(..floor_boundary(text, max_bytes)).unwrap_or(text).into();

@@ -2,7 +2,7 @@
 
 use crate::{
     correlate::Context,
-    model::{ClockPair, Exchange, Http, HttpExchange, Method, Role, Service, Signals, Span},
+    model::{ClockPair, Exchange, Http, HttpExchange, Method, Role, Service, Signals, Span, Text},
 };
 use std::{net::SocketAddr, sync::Arc};
 
@@ -67,9 +67,9 @@ fn error_type(status: u16, role: Role) -> Option<Box<str>> {
 }
 
 /// `server.address` and `server.port`: as the client named them, else as it reached them.
-fn server(named: Box<str>, reached: SocketAddr) -> (Box<str>, u16) {
+fn server(named: Text, reached: SocketAddr) -> (Text, u16) {
     if named.is_empty() {
-        return (reached.ip().to_string().into(), reached.port());
+        return (compact_str::format_compact!("{}", reached.ip()), reached.port());
     }
     match named.rsplit_once(':') {
         Some((name, port)) if !name.is_empty() && !name.ends_with(':') && is_whole(name) => {

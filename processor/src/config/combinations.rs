@@ -1,6 +1,6 @@
 //! Settings that are each right and can't hold together.
 
-use super::{ConfigError, Environment};
+use super::{ConfigError, Environment, keys};
 
 /// Both name the same thing in metrics that nothing could tell apart.
 const SPAN_METRICS: [&str; 2] = ["application_span", "application_span_otel"];
@@ -13,6 +13,7 @@ pub(super) fn check(env: &Environment) -> Result<(), ConfigError> {
     span_metrics(env)?;
     ports(env)?;
     queue(env)?;
+    client_certificates(env)?;
     ratio(env)
 }
 
@@ -62,6 +63,23 @@ fn queue(env: &Environment) -> Result<(), ConfigError> {
         )),
         _ => Ok(()),
     }
+}
+
+/// One alone would be left out in silence, and the collector would refuse a stranger.
+fn client_certificates(env: &Environment) -> Result<(), ConfigError> {
+    for signal in ["TRACES_", "METRICS_", "LOGS_"] {
+        let halves = ["CLIENT_CERTIFICATE", "CLIENT_KEY"].map(|half| {
+            let names = [signal, ""].map(|family| format!("OTEL_EXPORTER_OTLP_{family}{half}"));
+            let place = |name: &String| keys::by_plain(name).map(keys::Key::place);
+            (names.iter().filter_map(place).find(|place| text(env, place).is_some()), half)
+        });
+        if let [(Some(set), half), (None, other)] | [(None, other), (Some(set), half)] = halves {
+            let problem =
+                format!("a {half} without a {other} is of no use: set OTEL_EXPORTER_OTLP_{other}, too");
+            return Err(refuse(env, &set, problem));
+        }
+    }
+    Ok(())
 }
 
 fn ratio(env: &Environment) -> Result<(), ConfigError> {

@@ -2,7 +2,7 @@
 
 use super::keys::{self, Kind, PREFIXES, Status};
 use super::walk::{Walked, walk};
-use super::{ConfigError, MAX_SHOWN, Warning, file, scalar};
+use super::{ConfigError, MAX_SHOWN, Warning, file, scalar, show};
 use crate::setting::InvalidSetting;
 use figment::{
     Figment, Metadata, Profile, Provider,
@@ -111,16 +111,19 @@ impl Environment {
         parse: impl Fn(&str) -> Result<T, String>,
         allowed: &'static str,
     ) -> Result<Option<T>, ConfigError> {
-        let place = keys::by_plain(variable).map_or_else(|| format!("variable.{variable}"), keys::Key::place);
+        let key = keys::by_plain(variable);
+        let place = key.map_or_else(|| format!("variable.{variable}"), keys::Key::place);
         let Some((text, origin)) = self.found(&place) else { return Ok(None) };
-        parse(&text).map(Some).map_err(|problem| self.wrong(&origin, &text, problem, allowed))
+        let is_secret = key.is_some_and(|key| matches!(key.kind, Kind::Secret));
+        let shown = if is_secret { show::HIDDEN } else { &text };
+        parse(&text).map(Some).map_err(|problem| self.wrong(&origin, shown, problem, allowed))
     }
 
     fn wrong(&self, origin: &Origin, text: &str, problem: String, allowed: &'static str) -> ConfigError {
         ConfigError {
             place: if let Origin::File { place, .. } = origin { Some(place.clone()) } else { None },
             variable: origin.setting().to_owned(),
-            value: text.chars().take(MAX_SHOWN).collect(),
+            value: show::without_password(text).chars().take(MAX_SHOWN).collect(),
             problem: problem.chars().take(MAX_SHOWN).collect(),
             allowed,
         }
@@ -215,7 +218,11 @@ impl Environment {
         }
         self.layers.extract_inner(key).map_err(|error| {
             let path = error.path.join(".");
-            let place = if self.file.is_some() { self.line(&path) } else { "environment".to_owned() };
+            let place = match self.origin(&path) {
+                Some(Origin::Variable(name)) => name,
+                _ if self.file.is_some() => self.line(&path),
+                _ => "environment".to_owned(),
+            };
             ConfigError::in_file(place, format!("{path}: {}", error.kind))
         })
     }

@@ -6,7 +6,7 @@ use figment::value::Value;
 use std::fmt::Write;
 
 /// Stands for what may grant access.
-const HIDDEN: &str = "(hidden)";
+pub(super) const HIDDEN: &str = "(hidden)";
 /// Words that make a value of any key a secret: headers and URLs carry them.
 const SECRET: [&str; 4] = ["authorization", "password", "token", "secret"];
 
@@ -57,7 +57,7 @@ fn is_list_of_names(key: &Key) -> bool {
 }
 
 /// `scheme://user:password@host` without what stands before the host.
-fn without_password(text: &str) -> String {
+pub(super) fn without_password(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let end = rest.find('/').unwrap_or(rest.len());
     match rest.get(..end).and_then(|authority| authority.rfind('@')) {

@@ -178,3 +178,27 @@ fn each_signal_with_an_endpoint_of_its_own_is_warned_about_by_its_name() {
     let off = [("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:5555"), ("OTEL_TRACES_EXPORTER", "none")];
     assert_eq!(odd(&off), [""; 0]);
 }
+
+#[test]
+fn a_secret_that_is_no_pair_is_not_shown() {
+    for (name, value) in [
+        ("OTEL_EXPORTER_OTLP_HEADERS", "hunter2"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "api-key=%zz,hunter2"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:hunter2@c:4318"),
+    ] {
+        let said = loaded(&[(name, value)]).unwrap_err().to_string();
+        assert!(said.contains(name) && !said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
+fn half_a_client_certificate_is_refused() {
+    const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
+    let key = |name| ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", name);
+    for set in [&[(CERTIFICATE, "/c.pem")][..], &[key("/k.pem")]] {
+        let said = loaded(set).unwrap_err().to_string();
+        assert!(said.contains("CLIENT_KEY") && said.contains("CLIENT_CERTIFICATE"), "{said}");
+    }
+    let whole = [(CERTIFICATE, "/c.pem"), ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/k.pem"), key("/own.pem")];
+    assert!(loaded(&whole).is_ok());
+}

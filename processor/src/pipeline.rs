@@ -35,7 +35,7 @@ use std::collections::VecDeque;
 /// comes within milliseconds.
 pub const MAX_PENDING_SPANS: usize = 65_536;
 
-/// Exchanges that wait for the name of their process, a second at most; beyond, they are told under the one that is known.
+/// Exchanges that wait for the name of their process, seconds at most; beyond, they are told under the one that is known.
 pub const MAX_UNNAMED: usize = 4096;
 
 /// Why this stream can't be understood. The processor ends: another start would not change it.

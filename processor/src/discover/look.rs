@@ -8,9 +8,9 @@ use std::time::Duration;
 /// Looks at one process. The first may come before a runtime has mapped its libraries; after this many, what is found is
 /// what it is.
 const MAX_LOOKS: u8 = 3;
-/// How long spans of a process wait for what the first look finds: the answer takes some ten milliseconds, and a name
-/// that changes would make two services of one.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long spans of a process wait for what the first look finds: the answer takes some ten milliseconds, on a machine that is
+/// overloaded the two seconds that the loader gives it. A name that changes would make two services of one.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// See the module.
 #[derive(Clone, Debug, Default)]

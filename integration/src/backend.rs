@@ -133,7 +133,7 @@ impl Collector {
 /// Each message of a file, whole or not: one that was cut is followed by the next on the same line.
 fn messages(text: &str) -> impl Iterator<Item = &str> {
     const BEGIN: &str = "{\"resource";
-    let starts: Vec<usize> = ["Spans\":", "Metrics\":"]
+    let starts: Vec<usize> = ["Spans\":", "Metrics\":", "Logs\":"]
         .iter()
         .flat_map(|signal| {
             text.match_indices(&format!("{BEGIN}{signal}")).map(|(at, _)| at).collect::<Vec<_>>()

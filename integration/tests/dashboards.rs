@@ -185,7 +185,7 @@ fn every_own_metric_is_on_the_health_dashboard() {
     let shown = dashboard("health.json").to_string();
     // how many records the probes submitted differs from what was produced only while the ring is not empty
     let left_out = ["ratatosk_records_submitted_total"];
-    for name in names.filter(|name| !left_out.contains(name)) {
+    for name in names.filter(|name| name.starts_with("ratatosk_") && !left_out.contains(name)) {
         assert!(shown.contains(name), "{name} is on no panel");
     }
 }

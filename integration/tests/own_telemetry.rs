@@ -22,14 +22,6 @@ fn options(server: &Server, protocol: &str, port: u16) -> Options {
         .with("OTEL_METRIC_EXPORT_INTERVAL", 500)
 }
 
-fn observe(server: &Server, options: &Options) -> Agent {
-    let agent = Agent::start(options);
-    agent.wait_until_observing(|path| {
-        server.connect().ask("GET", path, 0).unwrap();
-    });
-    agent
-}
-
 fn attribute(of: &Value, key: &str) -> Option<String> {
     let found = of["attributes"].as_array()?.iter().find(|attribute| attribute["key"] == key)?;
     let value = found["value"].as_object()?.values().next()?;
@@ -78,7 +70,8 @@ fn hears_over(test: &str, protocol: &str, port: impl Fn(&Collector) -> u16) {
     };
     let server = Server::nginx();
     let options = options(&server, protocol, port(&collector));
-    let agent = observe(&server, &ASKED.iter().fold(options, |options, name| options.with(name, "otel")));
+    let agent =
+        Agent::observing(&server, &ASKED.iter().fold(options, |options, name| options.with(name, "otel")));
     wait_until("own metrics of the loader", TOLD, || {
         sums(&collector).get("ratatosk_records_produced_total").filter(|produced| **produced > 0).copied()
     });
@@ -137,7 +130,7 @@ fn unasked_the_agent_says_nothing_about_itself() {
         Err(reason) => return println!("skipped: {test}: {reason}"),
     };
     let server = Server::nginx();
-    let agent = observe(&server, &options(&server, "grpc", collector.grpc_port));
+    let agent = Agent::observing(&server, &options(&server, "grpc", collector.grpc_port));
     wait_until("spans and metrics of the server", TOLD, || {
         (!collector.resource_spans().is_empty() && !collector.resource_metrics().is_empty()).then_some(())
     });

@@ -62,20 +62,31 @@ static __always_inline void find_offset(struct call *call, __u16 protocol)
 		call->offset = tp->write_seq - call->ret;
 }
 
+/* The cookie is written last: another CPU may be in a call on the same socket, and look whether there is one. */
+static __always_inline void keep_id(struct socket_id *kept, const struct socket_id *id)
+{
+	struct socket_id unnamed = *id;
+
+	unnamed.cookie = 0;
+	*kept = unnamed;
+	barrier();
+	*(volatile __u64 *)&kept->cookie = id->cookie;
+}
+
 /* What the socket says of itself changes with its connection only, and asking costs many checked loads. */
 static __always_inline void fill_told_socket(struct socket_id *id, struct call *call)
 {
 	struct socket_id *kept = kept_id(call->conn);
 
-	if (!kept) {
-		fill_socket(id, call->sk, call->source, call->offset_kind);
+	if (kept && kept->cookie) {
+		*id = *kept;
+		id->source = call->source;
+		id->offset_kind = call->offset_kind;
 		return;
 	}
-	if (!kept->cookie)
-		fill_socket(kept, call->sk, 0, 0);
-	*id = *kept;
-	id->source = call->source;
-	id->offset_kind = call->offset_kind;
+	fill_socket(id, call->sk, call->source, call->offset_kind);
+	if (kept)
+		keep_id(kept, id);
 }
 
 static __always_inline void fill_chunk(struct chunk_record *rec, struct call *call, __u16 kind)
@@ -281,11 +292,12 @@ static __always_inline __u16 tcp_protocol(struct sock *sk)
 /* Is it a call of somebody who is observed? Nearly all of a machine are not, so nothing else is asked before. */
 static __always_inline bool is_observed(struct sock *sk, int ret)
 {
-	__u32 tgid = bpf_get_current_task_btf()->tgid;
+	__u32 tgid;
 	__u8 state;
 
 	if (ret < 0)
 		return false;
+	tgid = bpf_get_current_task_btf()->tgid;
 	state = target_state(tgid);
 	if (state == TARGET_OBSERVED)
 		return true;

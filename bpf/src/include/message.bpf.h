@@ -56,7 +56,6 @@ static __always_inline __u8 find_vector(struct buffer *buf, struct iov_iter *ite
 	struct iovec segment;
 
 	barrier_var(walk.offset); /* or clang selects where to load the next one from, which the verifier refuses */
-
 	for (int i = 0; i <= MAX_SEGMENTS; i++) {
 		if (walk.offset >= walk.left) {
 			buf->is_vector = true;

@@ -57,6 +57,14 @@ impl Gate {
         true
     }
 
+    /// So many, on their way by `export`.
+    async fn pass(&self, n: usize, export: impl Future<Output = OTelSdkResult>) -> OTelSdkResult {
+        self.leave(n);
+        let result = export.await;
+        self.arrived(n);
+        result
+    }
+
     /// So many are on their way.
     fn leave(&self, n: usize) {
         let mut books = self.books();
@@ -156,11 +164,7 @@ impl<E> Counted<E> {
 
 impl<E: LogExporter> LogExporter for Counted<E> {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
-        let n = batch.iter().count();
-        self.gate.leave(n);
-        let result = self.inner.export(batch).await;
-        self.gate.arrived(n);
-        result
+        self.gate.pass(batch.iter().count(), self.inner.export(batch)).await
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
@@ -174,11 +178,7 @@ impl<E: LogExporter> LogExporter for Counted<E> {
 
 impl<E: SpanExporter> SpanExporter for Counted<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let n = batch.len();
-        self.gate.leave(n);
-        let result = self.inner.export(batch).await;
-        self.gate.arrived(n);
-        result
+        self.gate.pass(batch.len(), self.inner.export(batch)).await
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {

@@ -7,6 +7,7 @@ use crate::{
     model::{SpanId, Text, TraceId, TraceParent},
     protocol::Reader,
 };
+use std::borrow::Cow;
 
 /// What the header fields say that we need.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,72 +25,80 @@ pub struct Fields {
     traceparents: u8,
 }
 
-/// Reads the whole lines that are left. A field that is folded over several is one (RFC 9112 5.2); where its last line is
-/// not whole, it says nothing.
+/// What the whole lines that are left say.
 #[must_use]
-pub fn fields(reader: Reader<'_>) -> Fields {
-    let bytes = reader.rest();
-    let (mut fields, mut field, mut line) = (Fields::default(), 0, 0);
-    for end in memchr::memchr_iter(b'\n', bytes) {
-        if matches!(bytes.get(line..end), Some([] | [b'\r'])) {
-            break;
-        }
-        let is_one_line = line == field;
-        line = end + 1;
-        if matches!(bytes.get(line), Some(b' ' | b'\t')) {
-            continue; // folded: the next line belongs to this field
-        }
-        let whole = bytes.get(field..end).unwrap_or_default();
-        field = line;
-        if is_one_line {
-            fields.take(whole);
-        } else {
-            fields.take(&joined(whole));
-        }
-    }
+pub fn fields(mut reader: Reader<'_>) -> Fields {
+    let mut fields = Fields::default();
+    fields.read(&mut reader);
     fields
 }
 
-/// One line of several: each fold is a blank.
-fn joined(lines: &[u8]) -> Vec<u8> {
-    let lines: Vec<&[u8]> = lines.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).collect();
-    lines.join(b" ".as_slice())
+/// The next line goes on with the field at hand.
+fn is_folded(reader: &Reader<'_>) -> bool {
+    matches!(reader.rest().first(), Some(b' ' | b'\t'))
 }
 
-/// The value of the field called `name`, if `line` is it. Looks at no byte behind the name: most fields are none of ours.
-fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let (head, rest) = line.split_at_checked(name.len())?;
+/// One line of `line` and those that are folded behind it: each fold is a blank. `None` if the last one is not whole.
+fn unfolded<'a>(line: &'a [u8], reader: &mut Reader<'a>) -> Option<Cow<'a, [u8]>> {
+    if !is_folded(reader) {
+        return Some(Cow::Borrowed(line));
+    }
+    let mut field = line.trim_ascii().to_vec();
+    while is_folded(reader) {
+        field.push(b' ');
+        field.extend_from_slice(reader.line()?.trim_ascii());
+    }
+    Some(Cow::Owned(field))
+}
+
+/// The value of the field called `name`, if `field` is it. Looks at no byte behind the name: most fields are none of ours.
+fn value_of<'a>(field: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (head, rest) = field.split_at_checked(name.len())?;
     let value = rest.strip_prefix(b":")?;
-    head.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+    // spelled so by most, which is seen at a glance
+    (head == name || head.eq_ignore_ascii_case(name)).then(|| value.trim_ascii())
 }
 
 impl Fields {
-    fn take(&mut self, line: &[u8]) {
-        match line.first().map(u8::to_ascii_lowercase) {
+    /// Reads the whole lines that are left, up to the empty one that ends them; gives whether it is there. A field that is
+    /// folded over several lines is one (RFC 9112 5.2); where its last line is not whole, it says nothing.
+    pub fn read(&mut self, reader: &mut Reader<'_>) -> bool {
+        while let Some(line) = reader.line() {
+            if line.is_empty() {
+                return true;
+            }
+            let Some(field) = unfolded(line, reader) else { return false };
+            self.take(&field);
+        }
+        false
+    }
+
+    fn take(&mut self, field: &[u8]) {
+        match field.first().map(u8::to_ascii_lowercase) {
             Some(b'h') => {
-                if let Some(value) = value_of(line, b"host") {
+                if let Some(value) = value_of(field, b"Host") {
                     self.host = Some(text(value, MAX_HOST_BYTES));
                 }
             }
             Some(b'c') => {
-                if let Some(value) = value_of(line, b"content-length") {
+                if let Some(value) = value_of(field, b"Content-Length") {
                     self.take_content_length(value);
                 }
             }
             Some(b'e') => {
-                if let Some(value) = value_of(line, b"expect") {
+                if let Some(value) = value_of(field, b"Expect") {
                     self.expects_continue = value.eq_ignore_ascii_case(b"100-continue");
                 }
             }
-            Some(b't') => self.take_t(line),
+            Some(b't') => self.take_t(field),
             _ => {}
         }
     }
 
-    fn take_t(&mut self, line: &[u8]) {
-        if let Some(value) = value_of(line, b"traceparent") {
+    fn take_t(&mut self, field: &[u8]) {
+        if let Some(value) = value_of(field, b"traceparent") {
             self.take_traceparent(value);
-        } else if let Some(value) = value_of(line, b"transfer-encoding") {
+        } else if let Some(value) = value_of(field, b"Transfer-Encoding") {
             let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
             self.is_chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
         }

@@ -36,6 +36,9 @@ pub struct Head<'a> {
 
 /// What the framer tells its session.
 pub trait Sink {
+    /// The message that begins `head.bytes`: the length of its head, and how its body is framed. `None`, and nothing happened,
+    /// if the bytes are no message of this side, or do not hold all of its head.
+    fn whole_head(&mut self, side: Side, head: Head<'_>) -> Option<(usize, Body)>;
     /// A head. Gives how its body is framed, or `None` if the bytes are no message of this side.
     fn head(&mut self, side: Side, head: Head<'_>) -> Option<Body>;
     /// Bytes of the body.
@@ -197,6 +200,18 @@ impl Framer {
         if blank > 0 {
             return blank;
         }
+        let Segment { time, process, offset, bytes, .. } = *segment;
+        if let Some((len, body)) =
+            sink.whole_head(self.side, Head { time, process, offset, bytes, cut: None })
+        {
+            self.after_head(Some(body), time, sink);
+            return len;
+        }
+        self.begin_part(segment, sink)
+    }
+
+    /// The bytes begin no message, or one whose head is not whole.
+    fn begin_part(&mut self, segment: &Segment<'_>, sink: &mut impl Sink) -> usize {
         let is_expected = match self.side {
             Side::Requests => looks::can_be_request(segment.bytes),
             Side::Responses => looks::looks(segment.bytes) == looks::Looks::Response,
@@ -238,8 +253,13 @@ impl Framer {
     }
 
     fn head(&mut self, head: Head<'_>, end: KtimeNs, sink: &mut impl Sink) {
+        let body = sink.head(self.side, head);
+        self.after_head(body, end, sink);
+    }
+
+    fn after_head(&mut self, body: Option<Body>, end: KtimeNs, sink: &mut impl Sink) {
         self.body_seen = false;
-        match sink.head(self.side, head) {
+        match body {
             Some(Body::None | Body::Length(0)) => {
                 self.state = State::Start;
                 sink.end(self.side, end);

@@ -2,12 +2,15 @@
 
 use super::{Answer, Open, Pairs, Pending};
 use crate::{
-    model::Incomplete,
-    protocol::http1::{
-        body::{Body, Chunked},
-        fields::{Fields, fields},
-        framer::Head,
-        parse::{self, RequestLine},
+    model::{EndedBy, Exchange, HttpExchange, Incomplete},
+    protocol::{
+        Reader,
+        http1::{
+            body::{Body, Chunked},
+            fields::{Fields, fields},
+            framer::Head,
+            parse::{self, RequestLine, StatusLine},
+        },
     },
 };
 
@@ -15,36 +18,52 @@ use crate::{
 const MAX_PENDING: usize = 1024;
 
 impl Pairs<'_> {
+    pub(super) fn whole_request_head(&mut self, head: Head<'_>) -> Option<(usize, Body)> {
+        let (line, mut reader) = parse::request_line(head.bytes)?;
+        let fields = whole_fields(&mut reader)?;
+        Some((head.bytes.len() - reader.rest().len(), self.begin_request(line, fields, head)))
+    }
+
     pub(super) fn request_head(&mut self, head: Head<'_>) -> Option<Body> {
-        self.pairing.has_seen_request = true;
         let whole = parse::request_line(head.bytes).map(|(line, reader)| (line, fields(reader)));
         let Some((line, fields)) = whole.or_else(|| Some((cut_line(&head)?, Fields::default()))) else {
             return self.nameless_request(head);
         };
+        Some(self.begin_request(line, fields, head))
+    }
+
+    fn begin_request(&mut self, line: RequestLine, fields: Fields, head: Head<'_>) -> Body {
         let body = if head.cut.is_some() { Body::Cut } else { request_body(&fields) };
         if self.pairing.pending.len() >= MAX_PENDING {
             self.pairing.suspect = self.pairing.suspect.or(Some(Incomplete::Evicted));
         }
         if self.pairing.suspect.is_some() {
             self.hide_request();
-            return Some(body);
+            return body;
         }
         self.pairing.is_pipelined |= !self.pairing.pending.is_empty();
         self.pairing.open = Open::Known;
+        let (socket, role) = (self.pairing.socket, self.pairing.role);
         self.pairing.pending.push_back(Pending {
-            line,
-            fields,
-            process: head.process,
-            start: head.time,
-            last: head.time,
-            offset: head.offset,
-            body_bytes: 0,
+            has_version: line.version.is_some(),
+            has_framing: fields.is_chunked || fields.content_length.is_some(),
+            expects_continue: fields.expects_continue,
             unframed_bytes: 0,
             is_complete: false,
-            cut: head.cut,
             early: None,
+            exchange: Exchange {
+                process: head.process,
+                socket,
+                role,
+                request_offset: head.offset,
+                start: head.time,
+                end: head.time,
+                ended_by: EndedBy::Framing,
+                incomplete: head.cut,
+                http: unanswered(line, fields),
+            },
         });
-        Some(body)
+        body
     }
 
     /// A request whose line is not whole is not told; if the head is whole, it is no request.
@@ -59,14 +78,23 @@ impl Pairs<'_> {
         self.pairing.open = Open::Unknown;
     }
 
+    pub(super) fn whole_response_head(&mut self, head: Head<'_>) -> Option<(usize, Body)> {
+        let (line, mut reader) = parse::status_line(head.bytes)?;
+        let fields = whole_fields(&mut reader)?;
+        Some((head.bytes.len() - reader.rest().len(), self.begin_response(line, &fields, head)))
+    }
+
     pub(super) fn response_head(&mut self, head: Head<'_>) -> Option<Body> {
-        let Some((line, reader)) = parse::status_line(head.bytes) else {
-            return self.nameless_response(head);
-        };
-        let fields = fields(reader);
+        match parse::status_line(head.bytes) {
+            Some((line, reader)) => Some(self.begin_response(line, &fields(reader), head)),
+            None => self.nameless_response(head),
+        }
+    }
+
+    fn begin_response(&mut self, line: StatusLine, fields: &Fields, head: Head<'_>) -> Body {
         let is_interim = line.status < 200 && line.status != 101;
         let request = self.pairing.pending.front().filter(|request| request.early.is_none());
-        let method = request.map(|request| request.line.method.as_str());
+        let method = request.map(|request| request.exchange.http.method.as_str());
         let is_tunnel = line.status == 101 || (method == Some("CONNECT") && line.status / 100 == 2);
         let surplus = if request.is_none() { Some(self.why_surplus()) } else { None };
         self.pairing.has_final_head |= !is_interim;
@@ -84,11 +112,11 @@ impl Pairs<'_> {
         });
         let has_no_body =
             is_interim || is_tunnel || method == Some("HEAD") || matches!(line.status, 204 | 304);
-        Some(match head.cut {
+        match head.cut {
             _ if has_no_body && head.cut.is_none() => Body::None,
             Some(_) => Body::Cut,
-            None => response_body(&fields),
-        })
+            None => response_body(fields),
+        }
     }
 
     /// A response whose status line is not whole: it answers somebody, that is all.
@@ -115,6 +143,25 @@ impl Pairs<'_> {
 
     fn why_surplus(&self) -> Incomplete {
         self.pairing.suspect.unwrap_or(Incomplete::NoRequest)
+    }
+}
+
+/// The fields of a head, if all of it is there.
+fn whole_fields(reader: &mut Reader<'_>) -> Option<Fields> {
+    let mut fields = Fields::default();
+    fields.read(reader).then_some(fields)
+}
+
+/// What a request says of its exchange.
+fn unanswered(line: RequestLine, fields: Fields) -> HttpExchange {
+    HttpExchange {
+        method: line.method,
+        path: line.path,
+        query: line.query,
+        host: line.authority.or(fields.host).unwrap_or_default(),
+        version: line.version.unwrap_or_default(),
+        parent: fields.parent,
+        ..HttpExchange::default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! An exchange ends: it is told, or counted.
 
 use super::{Answer, Open, Pairs, Pending};
-use crate::model::{EndedBy, Exchange, HttpExchange, Incomplete, KtimeNs};
+use crate::model::{EndedBy, Incomplete, KtimeNs};
 
 /// What may follow the captured part of a head until it surely was none: servers refuse heads of more than 8 to 32 KiB.
 const MAX_UNFRAMED_BYTES: u64 = 64 * 1024;
@@ -12,9 +12,10 @@ impl Pairs<'_> {
         let open = std::mem::replace(&mut self.pairing.open, Open::None);
         let Some(request) = self.pairing.pending.back_mut().filter(|_| open == Open::Known) else { return };
         request.is_complete = true;
-        if let Some((answer, how)) = request.early.take()
+        if let Some(early) = request.early.take()
             && let Some(request) = self.pairing.pending.pop_back()
         {
+            let (answer, how) = *early;
             self.tell(request, Some(answer), how);
         }
     }
@@ -58,7 +59,7 @@ impl Pairs<'_> {
         if let Some(doubt) = request.doubt() {
             return self.out.incomplete.add(doubt, 1);
         }
-        request.cut = Some(reason);
+        request.exchange.incomplete = Some(reason);
         self.tell(request, None, EndedBy::Close);
     }
 
@@ -79,41 +80,35 @@ impl Pairs<'_> {
             self.out.incomplete.add(reason, 1);
             return;
         }
-        let Some(mut request) = self.pairing.pending.pop_front() else { return };
+        match self.pairing.pending.front_mut() {
+            Some(request) if !answer.is_nameless && !request.is_complete => {
+                request.early = Some(Box::new((answer, how)));
+                return;
+            }
+            _ => {}
+        }
+        let Some(request) = self.pairing.pending.pop_front() else { return };
         if answer.is_nameless {
             self.out.incomplete.add(answer.cut.unwrap_or(Incomplete::CaptureCut), 1);
-        } else if request.is_complete {
-            self.tell(request, Some(answer), how);
         } else {
-            request.early = Some((answer, how));
-            self.pairing.pending.push_front(request);
+            self.tell(request, Some(answer), how);
         }
     }
 
     fn tell(&mut self, request: Pending, answer: Option<Answer>, ended_by: EndedBy) {
-        let Pending { line, fields, .. } = request;
-        let http = HttpExchange {
-            method: line.method,
-            path: line.path,
-            query: line.query,
-            host: line.authority.or(fields.host).unwrap_or_default(),
-            version: line.version.or(answer.map(|answer| answer.version)).unwrap_or_default(),
-            status: answer.map_or(0, |answer| answer.status),
-            request_body_bytes: request.body_bytes,
-            response_body_bytes: answer.map_or(0, |answer| answer.body_bytes),
-            parent: fields.parent,
-        };
-        self.out.tell(Exchange {
-            process: request.process,
-            socket: self.pairing.socket,
-            role: self.pairing.role,
-            request_offset: request.offset,
-            start: request.start,
-            end: answer.map_or(request.last, |answer| answer.last).max(request.start),
-            ended_by,
-            incomplete: request.cut.or(answer.and_then(|answer| answer.cut)),
-            http,
-        });
+        let Pending { mut exchange, has_version, .. } = request;
+        if let Some(answer) = answer {
+            exchange.end = answer.last;
+            exchange.incomplete = exchange.incomplete.or(answer.cut);
+            exchange.http.status = answer.status;
+            exchange.http.response_body_bytes = answer.body_bytes;
+            if !has_version {
+                exchange.http.version = answer.version;
+            }
+        }
+        exchange.end = exchange.end.max(exchange.start);
+        exchange.ended_by = ended_by;
+        self.out.tell(exchange);
     }
 
     pub(super) fn end_answer(&mut self, time: KtimeNs) {
@@ -128,11 +123,10 @@ impl Pairs<'_> {
 impl Pending {
     /// Why it may have been no request, as long as nobody answered it.
     fn doubt(&self) -> Option<Incomplete> {
-        let has_framing = self.fields.is_chunked || self.fields.content_length.is_some();
-        match self.cut? {
+        match self.exchange.incomplete? {
             reason @ (Incomplete::Invalid | Incomplete::Evicted) => Some(reason),
-            reason if self.line.version.is_none() => Some(reason),
-            _ if self.unframed_bytes > MAX_UNFRAMED_BYTES && !has_framing => Some(Incomplete::Invalid),
+            reason if !self.has_version => Some(reason),
+            _ if self.unframed_bytes > MAX_UNFRAMED_BYTES && !self.has_framing => Some(Incomplete::Invalid),
             _ => None,
         }
     }

@@ -6,12 +6,10 @@ mod end;
 
 use super::{
     body::Body,
-    fields::Fields,
     framer::{Head, Side, Sink},
-    parse::RequestLine,
 };
 use crate::{
-    model::{EndedBy, Incomplete, KtimeNs, ProcessId, Role, Socket},
+    model::{EndedBy, Exchange, Incomplete, KtimeNs, Role, Socket},
     protocol::Output,
 };
 use std::collections::VecDeque;
@@ -19,19 +17,19 @@ use std::collections::VecDeque;
 /// A request whose response is not finished.
 #[derive(Debug)]
 struct Pending {
-    line: RequestLine,
-    fields: Fields,
-    process: ProcessId,
-    start: KtimeNs,
-    last: KtimeNs,
-    offset: u64,
-    body_bytes: u64,
+    /// What the request says of it. Its end is the last byte of the request.
+    exchange: Exchange,
+    /// Its version was captured.
+    has_version: bool,
+    /// Its fields say how long the body is.
+    has_framing: bool,
+    /// `Expect: 100-continue`.
+    expects_continue: bool,
     /// Bytes of which it is not known whether they are head or body.
     unframed_bytes: u64,
     is_complete: bool,
-    cut: Option<Incomplete>,
-    /// The response ended before the request did.
-    early: Option<(Answer, EndedBy)>,
+    /// The response ended before the request did, which is rare.
+    early: Option<Box<(Answer, EndedBy)>>,
 }
 
 /// A response whose head was seen.
@@ -68,7 +66,6 @@ pub struct Pairing {
     answers_lost: Option<Incomplete>,
     /// More than one request was outstanding at a time.
     is_pipelined: bool,
-    has_seen_request: bool,
     has_final_head: bool,
     has_surplus: bool,
     is_over: bool,
@@ -105,7 +102,6 @@ impl Pairing {
             hidden: 0,
             answers_lost: None,
             is_pipelined: false,
-            has_seen_request: false,
             has_final_head: false,
             has_surplus: false,
             is_over: false,
@@ -151,7 +147,7 @@ impl Pairing {
     pub fn may_lack_body(&self) -> bool {
         let answered =
             |request: &Pending| request.early.is_some() || self.answer.is_some_and(|a| !a.is_interim);
-        self.pending.back().is_some_and(|request| request.fields.expects_continue && answered(request))
+        self.pending.back().is_some_and(|request| request.expects_continue && answered(request))
     }
 
     /// Pairing needs a quiet moment to be trusted again.
@@ -186,6 +182,13 @@ impl Pairing {
 }
 
 impl Sink for Pairs<'_> {
+    fn whole_head(&mut self, side: Side, head: Head<'_>) -> Option<(usize, Body)> {
+        match side {
+            Side::Requests => self.whole_request_head(head),
+            Side::Responses => self.whole_response_head(head),
+        }
+    }
+
     fn head(&mut self, side: Side, head: Head<'_>) -> Option<Body> {
         match side {
             Side::Requests => self.request_head(head),
@@ -197,10 +200,12 @@ impl Sink for Pairs<'_> {
     fn body(&mut self, side: Side, bytes: u64, time: KtimeNs) {
         match (side, self.pairing.pending.back_mut(), &mut self.pairing.answer) {
             (Side::Requests, Some(request), _) if self.pairing.open == Open::Known => {
-                let sum =
-                    if request.cut.is_none() { &mut request.body_bytes } else { &mut request.unframed_bytes };
-                *sum += bytes;
-                request.last = time;
+                let exchange = &mut request.exchange;
+                match exchange.incomplete {
+                    None => exchange.http.request_body_bytes += bytes,
+                    Some(_) => request.unframed_bytes += bytes,
+                }
+                exchange.end = time;
             }
             (Side::Responses, _, Some(answer)) => {
                 answer.body_bytes += if answer.cut.is_none() { bytes } else { 0 };

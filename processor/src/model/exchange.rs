@@ -127,8 +127,13 @@ impl Method {
     /// The method called `token`.
     #[must_use]
     pub fn new(token: &str) -> Self {
-        let known = Self::KNOWN.into_iter().find(|known| *known == token);
-        known.map_or_else(|| Self::Other(token.into()), Self::Known)
+        Self::known(token.as_bytes()).unwrap_or_else(|| Self::Other(token.into()))
+    }
+
+    /// The method called `token`, if semantic conventions know it.
+    #[must_use]
+    pub fn known(token: &[u8]) -> Option<Self> {
+        Self::KNOWN.into_iter().find(|known| known.as_bytes() == token).map(Self::Known)
     }
 
     /// The token.

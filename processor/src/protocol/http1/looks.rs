@@ -1,6 +1,6 @@
 //! What bytes can be, before they are read: a request, a response, a whole head.
 
-use super::parse::{MAX_METHOD_BYTES, is_tchar, split_version};
+use super::parse::{MAX_METHOD_BYTES, is_tchar, is_visible, split_method, split_version};
 use crate::protocol::Reader;
 
 /// What the first bytes of a message are.
@@ -32,11 +32,9 @@ pub fn looks(bytes: &[u8]) -> Looks {
 /// apart from its rest, and HEAD begins like a response.
 #[must_use]
 pub fn can_be_request(bytes: &[u8]) -> bool {
-    let token = bytes.iter().take_while(|byte| is_tchar(**byte)).count();
-    match bytes.get(token..) {
-        None | Some([]) => (1..=MAX_METHOD_BYTES).contains(&token),
-        Some([b' ', target @ ..]) if (1..=MAX_METHOD_BYTES).contains(&token) => looks_like_target(target),
-        Some(_) => false,
+    match split_method(bytes) {
+        Some((_, target)) => looks_like_target(target),
+        None => (1..=MAX_METHOD_BYTES).contains(&bytes.len()) && bytes.iter().copied().all(is_tchar),
     }
 }
 
@@ -44,7 +42,7 @@ pub fn can_be_request(bytes: &[u8]) -> bool {
 fn looks_like_target(target: &[u8]) -> bool {
     match Reader::new(target).line() {
         Some(line) => split_version(line).is_some(),
-        None => target.iter().all(|byte| *byte > b' ' && *byte != 0x7f) || ends_in_version(target),
+        None => is_visible(target) || ends_in_version(target),
     }
 }
 

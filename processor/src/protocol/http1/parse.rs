@@ -50,13 +50,26 @@ pub(super) const fn is_tchar(byte: u8) -> bool {
         || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
+/// Whether there is neither a blank nor a control character. Goes on to the end in any case: so it takes many bytes at once.
+pub(super) fn is_visible(target: &[u8]) -> bool {
+    target.iter().fold(true, |yes, byte| yes & (*byte > b' ') & (*byte != 0x7f))
+}
+
+/// Splits `method rest`.
+pub(super) fn split_method(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (method, rest) = line.split_at_checked(line.iter().position(|byte| !is_tchar(*byte))?)?;
+    let rest = rest.strip_prefix(b" ")?;
+    (1..=MAX_METHOD_BYTES).contains(&method.len()).then_some((method, rest))
+}
+
 /// Splits `target HTTP/1.x`.
 pub(super) fn split_version(line: &[u8]) -> Option<(&[u8], (u8, u8))> {
     let (target, version) = line.split_at_checked(line.len().checked_sub(9)?)?;
     let version = version.strip_prefix(b" HTTP/1.")?;
-    let valid = !target.is_empty() && target.iter().all(|byte| *byte > b' ' && *byte != 0x7f);
     match version {
-        [minor @ b'0'..=b'9'] if valid => Some((target, (1, minor - b'0'))),
+        [minor @ b'0'..=b'9'] if !target.is_empty() && is_visible(target) => {
+            Some((target, (1, minor - b'0')))
+        }
         _ => None,
     }
 }
@@ -66,14 +79,9 @@ pub(super) fn split_version(line: &[u8]) -> Option<(&[u8], (u8, u8))> {
 pub fn request_line(head: &[u8]) -> Option<(RequestLine, Reader<'_>)> {
     let mut reader = Reader::new(head);
     let line = reader.line()?;
-    let mut parts = Reader::new(line);
-    let method = parts.until(b' ')?;
-    let is_method = (1..=MAX_METHOD_BYTES).contains(&method.len()) && method.iter().copied().all(is_tchar);
-    let (target, version) = split_version(parts.rest())?;
-    if !is_method {
-        return None;
-    }
-    let method = Method::new(std::str::from_utf8(method).ok()?);
+    let (method, rest) = split_method(line)?;
+    let (target, version) = split_version(rest)?;
+    let method = Method::known(method).or_else(|| Some(Method::new(str::from_utf8(method).ok()?)))?;
     let Target { authority, path, query } = split_target(&method, target);
     let authority = authority.map(|bytes| text(bytes, MAX_HOST_BYTES));
     let (path, query) = (text(path, MAX_PATH_BYTES), RawQuery::new(text(query, MAX_QUERY_BYTES)));
@@ -85,13 +93,12 @@ pub fn request_line(head: &[u8]) -> Option<(RequestLine, Reader<'_>)> {
 #[must_use]
 pub fn cut_request_line(head: &[u8]) -> Option<RequestLine> {
     let mut parts = Reader::new(head);
-    let method = parts.until(b' ').and_then(|token| std::str::from_utf8(token).ok()).map(Method::new)?;
+    let method = Method::known(parts.until(b' ')?)?;
     let target = parts.rest();
-    let is_clean = target.iter().all(|byte| *byte > b' ' && *byte != 0x7f);
     let is_path = target.first() == Some(&b'/');
     let is_known =
         target.iter().any(|byte| matches!(byte, b'?' | b'#')) || target.len() >= MIN_CUT_PATH_BYTES;
-    if !matches!(method, Method::Known(_)) || !is_clean || !is_path || !is_known {
+    if !is_visible(target) || !is_path || !is_known {
         return None;
     }
     let path = text(split_target(&method, target).path, MAX_PATH_BYTES);
@@ -115,10 +122,10 @@ fn split_target<'a>(method: &Method, target: &'a [u8]) -> Target<'a> {
         Some((authority, path)) => (Some(authority), path),
         None => (None, target),
     };
-    let end = path.iter().position(|byte| *byte == b'#').unwrap_or(path.len());
-    let mut parts = path.get(..end).unwrap_or(path).splitn(2, |byte| *byte == b'?');
-    let (path, query) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    Target { authority, path: if path.is_empty() { b"/" } else { path }, query }
+    let end = path.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(path.len());
+    let (path, rest) = path.split_at_checked(end).unwrap_or_default();
+    let query = rest.strip_prefix(b"?").and_then(|query| query.split(|byte| *byte == b'#').next());
+    Target { authority, path: if path.is_empty() { b"/" } else { path }, query: query.unwrap_or_default() }
 }
 
 fn absolute_form(target: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -138,16 +145,18 @@ pub(super) fn text(bytes: &[u8], max_bytes: usize) -> Text {
         return Text::default(); // most requests have no query
     }
     // a third of the price of looking for what is to be replaced
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        return text.get(..floor_boundary(text, max_bytes)).unwrap_or(text).into();
+    match str::from_utf8(bytes) {
+        Ok(text) => up_to(text, max_bytes).into(),
+        Err(_) => up_to(&String::from_utf8_lossy(bytes), max_bytes).into(),
     }
-    let mut text = String::from_utf8_lossy(bytes).into_owned();
-    text.truncate(floor_boundary(&text, max_bytes));
-    text.into()
 }
 
-fn floor_boundary(text: &str, max_bytes: usize) -> usize {
-    (0..=max_bytes.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+/// As much of `text` as `max_bytes` hold.
+fn up_to(text: &str, max_bytes: usize) -> &str {
+    if text.len() <= max_bytes {
+        return text;
+    }
+    (0..=max_bytes).rev().find_map(|at| text.get(..at)).unwrap_or_default()
 }
 
 /// The status line that begins `head`; `None` if it is not whole or none.
@@ -163,7 +172,8 @@ pub fn status_line(head: &[u8]) -> Option<(StatusLine, Reader<'_>)> {
     if !matches!(reason, [] | [b' ', ..]) {
         return None;
     }
-    let status = [a, b, c].into_iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
+    let digit = |ascii: &u8| u16::from(ascii - b'0');
+    let status = digit(a) * 100 + digit(b) * 10 + digit(c);
     Some((StatusLine { status, version: (1, minor - b'0') }, reader))
 }
 

@@ -12,10 +12,10 @@ const NO_RESPONSE: &str = "no_response";
 /// The span of `exchange`.
 #[must_use]
 pub fn span(exchange: Exchange, context: Context, service: Arc<Service>, clock: &ClockPair) -> Span {
-    let Exchange { socket, role, start, end, http, .. } = exchange;
+    let Exchange { ref socket, role, start, end, http, .. } = exchange;
     let (peer, host) = match role {
-        Role::Server => (socket.remote, socket.local),
-        Role::Client => (socket.local, socket.remote),
+        Role::Server => (&socket.remote, &socket.local),
+        Role::Client => (&socket.local, &socket.remote),
     };
     Span {
         trace_id: context.trace_id,
@@ -25,11 +25,11 @@ pub fn span(exchange: Exchange, context: Context, service: Arc<Service>, clock: 
         kind: role.into(),
         start: clock.unix(start),
         end: clock.unix(end),
-        peer,
-        host,
+        peer: *peer,
+        host: *host,
         service,
         signals: Signals::ALL,
-        http: attributes(http, role, host),
+        http: attributes(http, role, *host),
     }
 }
 
@@ -67,21 +67,25 @@ fn error_type(status: u16, role: Role) -> Option<Box<str>> {
 }
 
 /// `server.address` and `server.port`: as the client named them, else as it reached them.
-fn server(named: Text, reached: SocketAddr) -> (Text, u16) {
+fn server(mut named: Text, reached: SocketAddr) -> (Text, u16) {
     if named.is_empty() {
         return (compact_str::format_compact!("{}", reached.ip()), reached.port());
     }
-    match named.rsplit_once(':') {
-        Some((name, port)) if !name.is_empty() && !name.ends_with(':') && is_whole(name) => {
-            (name.into(), port.parse().unwrap_or(reached.port()))
-        }
-        _ => (named, reached.port()),
+    let mut port = reached.port();
+    if let Some((name, digits)) = split_port(&named) {
+        port = digits.parse().unwrap_or(port);
+        named.truncate(name.len());
     }
+    (named, port)
 }
 
-/// Not the middle of an IPv6 address.
-fn is_whole(name: &str) -> bool {
-    !name.contains(':') || (name.starts_with('[') && name.ends_with(']'))
+/// `name:port`. A colon within an IPv6 address is none before a port.
+fn split_port(named: &str) -> Option<(&str, &str)> {
+    // a port is short: looking from the end byte by byte is the quickest
+    let (name, port) = named.split_at_checked(named.bytes().rposition(|byte| byte == b':')?)?;
+    let is_bracketed = name.starts_with('[') && name.ends_with(']');
+    let is_whole = is_bracketed || !name.bytes().any(|byte| byte == b':');
+    (is_whole && !name.is_empty()).then_some((name, port.strip_prefix(':')?))
 }
 
 #[cfg(test)]

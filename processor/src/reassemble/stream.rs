@@ -110,6 +110,9 @@ impl Stream {
 
     /// Hands on all that waits.
     pub fn flush(&mut self, mut hand_on: impl FnMut(&Segment<'_>)) {
+        if self.is_settled() {
+            return; // as nearly always
+        }
         for early in std::mem::take(&mut self.early) {
             self.deliver(early.offset, early.len, early.time, early.process, &early.bytes, &mut hand_on);
         }

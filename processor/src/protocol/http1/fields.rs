@@ -74,23 +74,23 @@ impl Fields {
     }
 
     fn take(&mut self, field: &[u8]) {
-        match field.first().map(u8::to_ascii_lowercase) {
-            Some(b'h') => {
+        match field.first() {
+            Some(b'h' | b'H') => {
                 if let Some(value) = value_of(field, b"Host") {
                     self.host = Some(text(value, MAX_HOST_BYTES));
                 }
             }
-            Some(b'c') => {
+            Some(b'c' | b'C') => {
                 if let Some(value) = value_of(field, b"Content-Length") {
                     self.take_content_length(value);
                 }
             }
-            Some(b'e') => {
+            Some(b'e' | b'E') => {
                 if let Some(value) = value_of(field, b"Expect") {
                     self.expects_continue = value.eq_ignore_ascii_case(b"100-continue");
                 }
             }
-            Some(b't') => self.take_t(field),
+            Some(b't' | b'T') => self.take_t(field),
             _ => {}
         }
     }

@@ -153,6 +153,7 @@ fn whole_fields(reader: &mut Reader<'_>) -> Option<Fields> {
 }
 
 /// What a request says of its exchange.
+#[inline]
 fn unanswered(line: RequestLine, fields: Fields) -> HttpExchange {
     HttpExchange {
         method: line.method,

@@ -422,8 +422,9 @@ impl Pipeline {
             notice_sdk(&mut self.discovery, process, signals);
         }
         let Some(stream) = &self.stream else { return };
-        let unnamed = std::mem::take(&mut self.unnamed);
-        for exchange in unnamed.into_iter().chain(out.exchanges.drain(..)) {
+        // those that waited go first
+        drop(out.exchanges.splice(..0, self.unnamed.drain(..)));
+        for exchange in out.exchanges.drain(..) {
             let may_wait = self.unnamed.len() < MAX_UNNAMED;
             if !self.discovery.exchanged(exchange.process, may_wait) {
                 self.unnamed.push(exchange);

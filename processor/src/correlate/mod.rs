@@ -60,14 +60,9 @@ impl Correlator {
 
 /// Never all zero: that would be no id.
 fn hash(mut hasher: SipHasher24, exchange: &Exchange) -> [u8; 16] {
-    // one write: each costs as much as eight bytes
-    let mut name = [0; 17];
-    let (cookie, rest) = name.split_at_mut(8);
-    let (offset, role) = rest.split_at_mut(8);
-    cookie.copy_from_slice(&exchange.socket.cookie.to_ne_bytes());
-    offset.copy_from_slice(&exchange.request_offset.to_ne_bytes());
-    role.copy_from_slice(&[u8::from(exchange.role == Role::Client)]);
-    hasher.write(&name);
+    hasher.write_u64(exchange.socket.cookie);
+    hasher.write_u64(exchange.request_offset);
+    hasher.write_u8(u8::from(exchange.role == Role::Client));
     let mut bytes = hasher.finish128().as_bytes();
     if let [first, ..] = &mut bytes
         && *first == 0

@@ -197,6 +197,11 @@ impl RuleSet {
         all.into_iter().any(|rule| rule.language.is_some())
     }
 
+    /// Some that it selects are told otherwise than others.
+    pub(super) fn tells_apart(&self) -> bool {
+        self.instrument.iter().any(|rule| rule.telling.is_some())
+    }
+
     /// A port that matches decides by itself.
     pub(super) fn ports_decide(&self) -> bool {
         let with_ports = self.instrument.iter().filter(|rule| !rule.criteria.open_ports.is_empty());

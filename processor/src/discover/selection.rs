@@ -160,6 +160,12 @@ impl Matcher {
         self.rules.needs_language()
     }
 
+    /// Whether how a process is told depends on what selects it.
+    #[must_use]
+    pub fn tells_apart(&self) -> bool {
+        self.rules.tells_apart()
+    }
+
     /// Only executables decide: then a decision holds for every process of an executable.
     #[must_use]
     pub fn is_by_executable(&self) -> bool {

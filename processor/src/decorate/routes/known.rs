@@ -3,6 +3,7 @@
 //! Paths are written by strangers. A scanner asks for thousands that no service has, so what is answered by 404 or 405 gets
 //! the least room.
 
+use super::recent::Recent;
 use crate::model::{KtimeNs, Service};
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
@@ -28,6 +29,8 @@ const RENEWAL: Duration = Duration::from_secs(3_600);
 #[derive(Debug, Default)]
 pub(super) struct Known {
     services: HashMap<u64, Routes>,
+    /// Some of their routes by path, for whoever finds the same for a path each time.
+    pub(super) recent: Recent,
     hasher: RandomState,
     bytes: usize,
 }
@@ -56,7 +59,11 @@ impl Known {
         }
         let cost = route.len() + ENTRY_BYTES;
         if routes.is_full(is_missing) || self.bytes + cost > MAX_BYTES {
-            self.bytes -= routes.renew(now);
+            let freed = routes.renew(now);
+            if freed > 0 {
+                self.bytes -= freed;
+                self.recent.clear();
+            }
             return None;
         }
         self.bytes += cost;

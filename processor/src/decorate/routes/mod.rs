@@ -8,6 +8,7 @@ mod guesses;
 mod heuristic;
 mod known;
 mod pattern;
+mod recent;
 #[cfg(test)]
 mod tests;
 mod trie;
@@ -201,7 +202,7 @@ impl Routes {
     /// The route of a request; `own` are those of its service alone, which come after those of all.
     #[must_use]
     pub fn route(&mut self, asked: Asked<'_>, own: Option<&ServiceRoutes>) -> Option<Arc<str>> {
-        let Asked { service, kind, path, status, now } = asked;
+        let Asked { service, kind, path, .. } = asked;
         if path.is_empty() {
             // CONNECT has none
             return None;
@@ -211,23 +212,41 @@ impl Routes {
             return Some(Arc::clone(pattern));
         }
         match self.unmatched {
-            Unmatched::Unset => return None,
-            Unmatched::Path => return Some(path.into()),
-            Unmatched::Wildcard => return Some(Arc::clone(&self.everything)),
+            Unmatched::Unset => None,
+            Unmatched::Path => Some(path.into()),
+            Unmatched::Wildcard => Some(Arc::clone(&self.everything)),
             Unmatched::LowCardinality if self.max_children > 0 => {
                 self.guess(path);
                 self.thin_out(service);
+                Some(self.admitted(asked).unwrap_or_else(|| Arc::clone(&self.everything)))
             }
-            Unmatched::Heuristic | Unmatched::LowCardinality => self.guess(path),
+            Unmatched::Heuristic | Unmatched::LowCardinality => Some(self.guessed(asked)),
         }
-        let known = self.known.admit(service, &self.text, matches!(status, 404 | 405), now);
-        self.folded += u64::from(known.is_none());
-        Some(known.unwrap_or_else(|| Arc::clone(&self.everything)))
     }
 
     /// Spans whose route became `/**` because their service has too many, since this was last asked.
     pub fn take_folded(&mut self) -> u64 {
         std::mem::take(&mut self.folded)
+    }
+
+    /// What the path alone suggests. The same again, as long as the service has that route.
+    fn guessed(&mut self, asked: Asked<'_>) -> Arc<str> {
+        let Asked { service, path, .. } = asked;
+        if let Some(route) = self.known.recent.find(service, path) {
+            return Arc::clone(route);
+        }
+        self.guess(path);
+        let Some(route) = self.admitted(asked) else { return Arc::clone(&self.everything) };
+        self.known.recent.remember(service, path, &route);
+        route
+    }
+
+    /// The text as a route of the service, if it may have it.
+    fn admitted(&mut self, asked: Asked<'_>) -> Option<Arc<str>> {
+        let is_missing = matches!(asked.status, 404 | 405);
+        let known = self.known.admit(asked.service, &self.text, is_missing, asked.now);
+        self.folded += u64::from(known.is_none());
+        known
     }
 
     fn guess(&mut self, path: &str) {

@@ -13,6 +13,7 @@ use crate::model::{KtimeNs, OwnSignals, ProcessId, Service};
 use crate::protocol::IncompleteCounts;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
+use indexmap::IndexMap;
 use ratatosk_proto::v1::{Decide, Examine, Scope, Verdict};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -26,19 +27,23 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct Discovery {
     matcher: Matcher,
     host: String,
-    processes: HashMap<ProcessId, Process, RandomState>,
+    processes: IndexMap<ProcessId, Process, RandomState>,
+    /// Where the one was found that was asked for last: events of a process come in runs.
+    last: usize,
     /// Which process a selected pid meant: the first one that had it.
     pid_owners: HashMap<u32, u64, RandomState>,
     /// Cookies of listening sockets, so that the end of any other socket costs one look.
     listening: HashSet<u64, RandomState>,
     /// What was known before the snapshot that is being read.
-    before: HashMap<ProcessId, Process, RandomState>,
+    before: IndexMap<ProcessId, Process, RandomState>,
     in_snapshot: bool,
     wishes: VecDeque<Wish>,
     /// The loader looks into processes when asked.
     loader_examines: bool,
     /// A criterion needs to know what a process is written in, before it is selected.
     examines_candidates: bool,
+    /// Some processes are told otherwise than others.
+    tells_apart: bool,
     /// How far the stream is.
     now: KtimeNs,
     overflows: u64,
@@ -50,12 +55,14 @@ impl Discovery {
     pub fn new(matcher: Matcher, host: String) -> Self {
         Self {
             examines_candidates: matcher.needs_language(),
+            tells_apart: matcher.tells_apart(),
             matcher,
             host,
-            processes: HashMap::with_hasher(RandomState::default()),
-            pid_owners: HashMap::with_hasher(RandomState::default()),
-            listening: HashSet::with_hasher(RandomState::default()),
-            before: HashMap::with_hasher(RandomState::default()),
+            processes: IndexMap::default(),
+            last: 0,
+            pid_owners: HashMap::default(),
+            listening: HashSet::default(),
+            before: IndexMap::default(),
             in_snapshot: false,
             wishes: VecDeque::new(),
             loader_examines: false,
@@ -120,8 +127,7 @@ impl Discovery {
     pub fn called(&mut self, id: ProcessId) -> bool {
         // within a snapshot, what was announced again is decided about at its end
         let is_selected = !self.before.is_empty() && self.before.get(&id).is_some_and(Process::is_selected);
-        let known = self.processes.get_mut(&id).or_else(|| self.before.get_mut(&id));
-        let Some(process) = known.filter(|process| is_selected || process.is_selected()) else {
+        let Some(process) = self.known(id).filter(|process| is_selected || process.is_selected()) else {
             return false;
         };
         process.activity.calls = process.activity.calls.saturating_add(1);
@@ -132,7 +138,8 @@ impl Discovery {
     /// in a moment; nothing was counted.
     pub fn exchanged(&mut self, id: ProcessId, may_wait: bool) -> bool {
         let (now, in_snapshot) = (self.now, self.in_snapshot);
-        let Some(process) = self.processes.get_mut(&id) else {
+        let at = self.announced(id);
+        let Some((_, process)) = at.and_then(|at| self.processes.get_index_mut(at)) else {
             self.activity(id, |activity| activity.exchanges = activity.exchanges.saturating_add(1));
             return true;
         };
@@ -150,8 +157,24 @@ impl Discovery {
     }
 
     fn activity(&mut self, id: ProcessId, change: impl Fn(&mut Activity)) {
-        let process = self.processes.get_mut(&id).or_else(|| self.before.get_mut(&id));
-        process.into_iter().for_each(|process| change(&mut process.activity));
+        self.known(id).into_iter().for_each(|process| change(&mut process.activity));
+    }
+
+    /// A process, as it was announced last.
+    fn known(&mut self, id: ProcessId) -> Option<&mut Process> {
+        match self.announced(id) {
+            Some(at) => self.processes.get_index_mut(at).map(|(_, process)| process),
+            None => self.before.get_mut(&id),
+        }
+    }
+
+    /// Where a process is that was announced in this snapshot or after it.
+    fn announced(&mut self, id: ProcessId) -> Option<usize> {
+        let is_last = self.processes.get_index(self.last).is_some_and(|(known, _)| *known == id);
+        if !is_last {
+            self.last = self.processes.get_index_of(&id)?;
+        }
+        Some(self.last)
     }
 
     /// Whether this very process is selected.
@@ -164,8 +187,10 @@ impl Discovery {
 
     /// What telemetry says about a process.
     pub fn service(&mut self, id: ProcessId) -> Arc<Service> {
+        let at = self.announced(id);
+        let announced = at.and_then(|at| self.processes.get_index_mut(at)).map(|(_, process)| process);
+        let known = announced.or_else(|| self.before.get_mut(&id));
         let host = &self.host;
-        let known = self.processes.get_mut(&id).or_else(|| self.before.get_mut(&id));
         let instance_id = || format!("{host}:{}", id.tgid);
         let Some(process) = known else {
             return Arc::new(Service { instance_id: instance_id(), pid: id.tgid, ..Service::default() });
@@ -184,10 +209,15 @@ impl Discovery {
 
     /// How the settings of the entry that selected a process have it told; `None`: as everybody.
     #[must_use]
-    pub fn telling(&self, id: ProcessId) -> Option<Arc<Telling>> {
+    pub fn telling(&mut self, id: ProcessId) -> Option<Arc<Telling>> {
+        if !self.tells_apart {
+            return None;
+        }
         // within a snapshot, what was decided before it holds: its listening ports may still have to come
-        let known = self.before.get(&id).or_else(|| self.processes.get(&id))?;
-        known.treatment.telling.clone()
+        if let Some(before) = self.before.get(&id) {
+            return before.treatment.telling.clone();
+        }
+        self.known(id)?.treatment.telling.clone()
     }
 
     /// Whether the loader answers when it is asked to look into a process.
@@ -214,7 +244,7 @@ impl Discovery {
 
     /// A process was seen to export `signals` itself. Gives its name if that is news.
     pub fn exports(&mut self, id: ProcessId, signals: OwnSignals) -> Option<String> {
-        let process = self.processes.get_mut(&id).or_else(|| self.before.get_mut(&id))?;
+        let process = self.known(id)?;
         let own = process.own.and(signals);
         let is_news = own != process.own;
         process.own = own;
@@ -258,7 +288,11 @@ impl Discovery {
     /// Records made before `watermark` have all come: who ended before is forgotten.
     pub fn retire(&mut self, watermark: KtimeNs) {
         self.now = self.now.max(watermark);
-        self.processes
-            .retain(|_, process| process.exited.is_none_or(|exited| exited.after(GRACE) >= watermark));
+        let is_over =
+            |process: &Process| process.exited.is_some_and(|exited| exited.after(GRACE) < watermark);
+        let processes = self.processes.iter().filter(|(_, process)| is_over(process));
+        let over: Vec<ProcessId> = processes.map(|(id, _)| *id).collect();
+        // few, and those that stay are large: they stay where they are
+        over.iter().for_each(|id| drop(self.processes.swap_remove(id)));
     }
 }

@@ -97,6 +97,11 @@ impl AttributeSet {
         self.0 & attribute.bit() != 0
     }
 
+    /// One of these is of whoever asks, and there are as many: the path or the client.
+    pub(super) const fn is_of_many(self) -> bool {
+        self.has(Attribute::Path) || self.has(Attribute::ClientAddress)
+    }
+
     /// What tells series apart that tell these: a job is a namespace and a name, and every scheme is the same.
     pub(super) const fn identity(self) -> Self {
         let named = Self::of(&[Attribute::ServiceName, Attribute::ServiceNamespace]);

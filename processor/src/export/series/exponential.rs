@@ -36,6 +36,11 @@ impl ExponentialHistogram {
             return;
         }
         let mut index = index(value, self.scale);
+        // nearly always it is there
+        if let Some(bucket) = self.bucket(index) {
+            *bucket += 1;
+            return;
+        }
         while !self.fits(index) {
             self.halve();
             index >>= 1;
@@ -70,6 +75,11 @@ impl ExponentialHistogram {
             coarser.halve();
         }
         coarser
+    }
+
+    fn bucket(&mut self, index: i32) -> Option<&mut u64> {
+        let at = usize::try_from(index - self.offset).ok()?;
+        self.buckets.get_mut(at)
     }
 
     fn fits(&self, index: i32) -> bool {
@@ -123,27 +133,52 @@ impl ExponentialHistogram {
     }
 }
 
-/// The bucket of a positive value: the exponent from the bits, the rest by logarithm.
-fn index(value: f64, scale: i32) -> i32 {
-    const FRACTION_BITS: u32 = 52;
-    const BIAS: i32 = 1023;
-    let bits = value.to_bits();
-    let exponent = i32::try_from((bits >> FRACTION_BITS) & 0x7ff).unwrap_or_default() - BIAS;
-    let is_power = bits & ((1 << FRACTION_BITS) - 1) == 0;
-    // A power of two is the upper bound of its bucket, and a logarithm is not that exact.
-    if scale <= 0 {
-        return (exponent - i32::from(is_power)) >> -scale;
-    }
-    if is_power {
-        return (exponent << scale) - 1;
-    }
-    let scaled = value.log2() * f64::from(1_u32 << scale);
-    floor(scaled.ceil() - 1.)
+/// Scale up to which bounds are known: that of native histograms by default.
+const TABLE_SCALE: i32 = 3;
+
+/// Fractions, as a number has them, of the lower bounds of the buckets of [`TABLE_SCALE`] between 1 and 2: 2^(n/8).
+const LOWER_BOUNDS: [u64; 1 << TABLE_SCALE] = [
+    fraction(1.),
+    fraction(1.090_507_732_665_257_7),
+    fraction(1.189_207_115_002_721),
+    fraction(1.296_839_554_651_009_6),
+    fraction(std::f64::consts::SQRT_2),
+    fraction(1.542_210_825_407_940_7),
+    fraction(1.681_792_830_507_429),
+    fraction(1.834_008_086_409_342_4),
+];
+
+const FRACTION_BITS: u32 = 52;
+
+const fn fraction(value: f64) -> u64 {
+    value.to_bits() & ((1 << FRACTION_BITS) - 1)
 }
 
+fn exponent(value: f64) -> i32 {
+    const BIAS: i32 = 1023;
+    i32::try_from((value.to_bits() >> FRACTION_BITS) & 0x7ff).unwrap_or_default() - BIAS
+}
+
+/// The bucket of a positive value: by the table where that is fine enough, else by logarithm, which takes three times as long.
+fn index(value: f64, scale: i32) -> i32 {
+    let fraction = fraction(value);
+    if scale <= TABLE_SCALE {
+        let below = LOWER_BOUNDS.partition_point(|bound| *bound < fraction);
+        let next = (exponent(value) << TABLE_SCALE) + i32::try_from(below).unwrap_or_default();
+        return (next - 1) >> (TABLE_SCALE - scale);
+    }
+    // a power of two is the upper bound of its bucket, and a logarithm is not that exact
+    if fraction == 0 {
+        return (exponent(value) << scale) - 1;
+    }
+    last_below(value.log2() * f64::from(1_u32 << scale))
+}
+
+/// The largest integer that is less: not by rounding, which is a call where the processor may be of any age.
 #[allow(clippy::cast_possible_truncation, reason = "at most 1024 << 20, which a 32-bit integer holds")]
-fn floor(value: f64) -> i32 {
-    value as i32
+fn last_below(value: f64) -> i32 {
+    let towards_zero = value as i32;
+    towards_zero - i32::from(f64::from(towards_zero) >= value)
 }
 
 #[cfg(test)]
@@ -174,6 +209,18 @@ mod tests {
         }
         assert_eq!((index(1., 0), index(1.5, 0), index(2., 0), index(2.1, 0)), (-1, 0, 0, 1));
         assert_eq!((index(4., 1), index(4.1, 1)), (3, 4));
+    }
+
+    #[test]
+    fn by_the_table_every_value_is_in_the_bucket_that_its_logarithm_says() {
+        let by_logarithm = |value: f64, scale: i32| last_below(value.log2() * f64::exp2(f64::from(scale)));
+        let mut value = 1e-9_f64;
+        while value < 1e18 {
+            for scale in [3, 2, 1, 0, -1, -4] {
+                assert_eq!(index(value, scale), by_logarithm(value, scale), "{value} at {scale}");
+            }
+            value *= 1.000_37;
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! RED metrics (rate, errors, duration) of the observed processes: in tables, which the readers of metrics show.
 //!
-//! in   spans; each is two hash look-ups at most for each reader and no allocation once its series exists
+//! in   spans; each is two hash look-ups at most for each reader and no allocation once its series exists, one comparison
+//!      if it is like one of the last
 //! out  snapshots, for the Prometheus endpoint and for OTLP
 //! keeps at most [`table::MAX_SERIES`] series per metric and reader, beyond them one folded series per service; a series without
 //!      news for [`table::TIME_TO_LIVE`] ends
@@ -14,6 +15,7 @@ mod histogram;
 mod key;
 mod layout;
 mod metric;
+mod recent;
 mod table;
 
 use super::{BoxedExporter, ExportError, Exporter, Parts};

@@ -6,9 +6,11 @@ use super::exemplar::{self, Exemplar};
 use super::exponential::ExponentialHistogram;
 use super::histogram::{DURATION_BOUNDS_NS, Histogram, SIZE_BOUNDS_BYTES};
 use super::key::{Identity, Key, KeyOf};
+use super::recent::Recent;
 use crate::model::{Service, Span, UnixNanos};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use indexmap::IndexMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -130,7 +132,9 @@ pub(in crate::export) fn real(n: u64) -> f64 {
 /// All series of one table.
 #[derive(Clone, Default)]
 pub(in crate::export) struct Requests {
-    pub(in crate::export) series: HashMap<Arc<Key>, Series, RandomState>,
+    pub(in crate::export) series: IndexMap<Arc<Key>, Series, RandomState>,
+    /// Indices of some.
+    recent: Recent,
     /// By service name, which is empty for services beyond [`MAX_OVERFLOW_SERIES`].
     pub(in crate::export) overflow: HashMap<Arc<str>, Series, RandomState>,
     /// Observations that went there and were not reported yet.
@@ -141,12 +145,13 @@ pub(in crate::export) struct Requests {
 impl Requests {
     /// Counts a span, in the overflow series of its service if there is no room for another series.
     pub(super) fn record(&mut self, span: &Span, identity: AttributeSet, keep: &Keep, now: Instant) {
-        let key = KeyOf::new(span, identity);
-        if let Some(series) = self.series.get_mut(&key) {
+        let known = self.find(span, identity);
+        if let Some((_, series)) = known.and_then(|at| self.series.get_index_mut(at)) {
             return series.observe(span, keep, now);
         }
         let series = if self.has_room(now) {
-            self.series.entry(Arc::new(key.to_key())).or_insert_with(|| Series::new(span, keep, now))
+            let key = Arc::new(KeyOf::new(span, identity).to_key());
+            self.series.entry(key).or_insert_with(|| Series::new(span, keep, now))
         } else {
             self.overflowed += 1;
             self.overflow_of(span, identity, keep, now)
@@ -154,9 +159,23 @@ impl Requests {
         series.observe(span, keep, now);
     }
 
+    /// Index of the series of `span`, if it has one.
+    fn find(&mut self, span: &Span, identity: AttributeSet) -> Option<usize> {
+        let may_be_recent = !identity.is_of_many();
+        if may_be_recent && let Some(at) = self.recent.find(span) {
+            return Some(at);
+        }
+        let at = self.series.get_index_of(&KeyOf::new(span, identity))?;
+        if may_be_recent {
+            self.recent.remember(span, at);
+        }
+        Some(at)
+    }
+
     /// Forgets series without news.
     pub(in crate::export) fn expire(&mut self, now: Instant) {
         self.series.retain(|_, series| series.is_fresh(now));
+        self.recent.clear();
         self.overflow.retain(|_, series| series.is_fresh(now));
         self.swept = Some(now);
     }
@@ -221,6 +240,13 @@ impl hashbrown::Equivalent<Target> for TargetOf<'_> {
 impl Targets {
     /// A process beyond [`MAX_SERIES`] is not told about; its requests still are.
     pub(super) fn saw(&mut self, service: &Arc<Service>, now: Instant) {
+        if let Some((known, last)) = self.last_seen.get_key_value_mut(&TargetOf::new(service))
+            && Arc::ptr_eq(&known.0, service)
+        {
+            *last = now;
+            return;
+        }
+        // it may be described anew
         let is_known = self.last_seen.remove(&TargetOf::new(service)).is_some();
         if is_known || self.last_seen.len() < MAX_SERIES {
             self.last_seen.insert(Target(Arc::clone(service)), now);

@@ -101,9 +101,12 @@ static __always_inline void fill_chunk(struct chunk_record *rec, struct call *ca
 	rec->flags = call->flags;
 }
 
-/* One function per size class: the verifier wants every reservation's size as a constant. */
+/*
+ * One function per size class: the verifier wants every reservation's size as a constant. Inlined, since a call's fields
+ * would else be written to the stack to be read again.
+ */
 #define EMIT_CLASS(bytes) \
-static __noinline int emit_##bytes(struct call *call, struct buffer *buf, __u32 want) \
+static __always_inline int emit_##bytes(struct call *call, struct buffer *buf, __u32 want) \
 { \
 	struct { \
 		struct chunk_record rec; \
@@ -119,13 +122,13 @@ static __noinline int emit_##bytes(struct call *call, struct buffer *buf, __u32 
 	return submit_chunk(&chunk->rec, len, want); \
 } \
 \
-static __noinline int emit_vector_##bytes(struct call *call, struct buffer *buf, __u32 want) \
+static __always_inline int emit_vector_##bytes(struct call *call, struct buffer *buf, __u32 want) \
 { \
 	struct { \
 		struct chunk_record rec; \
 		__u8 payload[2 * bytes]; \
 	} *chunk; \
-	__u64 len = 0; \
+	__u64 len = 0, skip = buf->skip; \
 \
 	chunk = bpf_ringbuf_reserve(&data_ring, sizeof(*chunk), 0); \
 	if (!chunk) \
@@ -138,25 +141,22 @@ static __noinline int emit_vector_##bytes(struct call *call, struct buffer *buf,
 		if (i >= buf->count || len >= want || !read_segment(&segment, buf, i)) \
 			break; \
 		part = want - len; \
-		if (segment.iov_len < part) \
-			part = segment.iov_len; \
+		if (segment.iov_len - skip < part) \
+			part = segment.iov_len - skip; \
 		asm volatile("" : "+r"(len), "+r"(part)); \
 		if (len > bytes || part > bytes) \
 			break; \
-		if (bpf_probe_read_user(chunk->payload + len, part, segment.iov_base)) \
+		if (bpf_probe_read_user(chunk->payload + len, part, segment.iov_base + skip)) \
 			break; \
 		len += part; \
+		skip = 0; \
 	} \
 	return submit_chunk(&chunk->rec, len, want); \
 }
 
 /* Before it is submitted: a reader never sees a record that was not counted. */
-static __always_inline void count_chunk(struct chunk_record *rec)
+static __always_inline void count_chunk(struct cpu_counters *c, struct chunk_record *rec)
 {
-	struct cpu_counters *c = own_counters();
-
-	if (!c)
-		return;
 	add_to(c, COUNTER_DATA_SUBMITTED, 1);
 	if (rec->hdr.kind != RECORD_CHUNK)
 		return;
@@ -167,14 +167,17 @@ static __always_inline void count_chunk(struct chunk_record *rec)
 
 static __always_inline int submit_chunk(struct chunk_record *rec, __u64 len, __u32 want)
 {
+	struct cpu_counters *c = own_counters();
+
 	if (len < want && rec->missing == MISSING_NOTHING)
 		rec->missing = len ? MISSING_SEGMENTS : MISSING_UNREADABLE;
 	if (rec->missing != MISSING_NOTHING)
 		count(COUNTER_MISSING + rec->missing);
 	rec->captured_len = len;
 	rec->hdr.len = sizeof(*rec) + len;
-	count_chunk(rec);
-	bpf_ringbuf_submit(rec, wakeup_flag());
+	if (c)
+		count_chunk(c, rec);
+	bpf_ringbuf_submit(rec, wakeup_flag(c ? c->slot[COUNTER_DATA_SUBMITTED] : 0));
 	return len;
 }
 
@@ -184,7 +187,7 @@ EMIT_CLASS(1024)
 EMIT_CLASS(4096)
 EMIT_CLASS(16384)
 
-static __noinline int emit_length(struct call *call, __u32 kind)
+static __always_inline int emit_length(struct call *call, __u32 kind)
 {
 	struct chunk_record *rec = bpf_ringbuf_reserve(&data_ring, sizeof(*rec), 0);
 
@@ -289,6 +292,16 @@ static __always_inline __u16 tcp_protocol(struct sock *sk)
 	return is_inet(sk) ? protocol : 0;
 }
 
+/* What tcp_protocol said when the socket's names were kept; 0: they are not. */
+static __always_inline __u16 kept_protocol(struct conn_state *conn)
+{
+	struct socket_id *kept = conn ? kept_id(conn) : NULL;
+
+	if (!kept || !kept->cookie)
+		return 0;
+	return kept->source == SOURCE_MPTCP ? IPPROTO_MPTCP : IPPROTO_TCP;
+}
+
 /* Is it a call of somebody who is observed? Nearly all of a machine are not, so nothing else is asked before. */
 static __always_inline bool is_observed(struct sock *sk, int ret)
 {
@@ -334,18 +347,23 @@ static __always_inline bool is_end(struct sock *sk, __u8 direction)
  */
 static __always_inline bool begin_call(struct call *call, struct sock *sk, int ret, __u8 direction)
 {
-	__u16 protocol = tcp_protocol(sk);
+	__u16 protocol;
 
-	if (!protocol || (!ret && !is_end(sk, direction)))
+	if (!ret && !is_end(sk, direction))
 		return false;
 	__builtin_memset(call, 0, sizeof(*call));
 	call->sk = sk;
 	call->ret = ret;
 	call->direction = direction;
+	call->conn = known_conn(sk);
+	protocol = kept_protocol(call->conn) ?: tcp_protocol(sk);
+	if (!protocol)
+		return false;
 	call->ktime_ns = bpf_ktime_get_boot_ns();
 	if (!is_permitted(call->ktime_ns))
 		return false;
-	call->conn = conn_of(sk);
+	if (!call->conn)
+		call->conn = conn_of(sk);
 	if (!call->conn) {
 		count(cookie_of(sk) ? COUNTER_DATA_RING_FULL : COUNTER_UNNAMED_SOCKET);
 		return false;

@@ -41,10 +41,10 @@ static __always_inline struct socket_id *kept_id(struct conn_state *conn)
 	return &((struct conn_in_sock *)conn)->id;
 }
 
-/* NULL if it is another kind of socket. */
+/* Of a socket whose protocol is TCP. The helper asks once more for what is known, so it is for kernels before 6.2. */
 static __always_inline struct tcp_sock *tcp_of(struct sock *sk)
 {
-	return bpf_skc_to_tcp_sock(sk);
+	return bpf_ksym_exists(bpf_rdonly_cast) ? TYPED(struct tcp_sock, sk) : bpf_skc_to_tcp_sock(sk);
 }
 
 #endif

@@ -12,6 +12,9 @@
 /* Keeps a chunk-size line or a short head that begins a call. */
 #define TAIL_BYTES 64
 
+/* Records of one CPU between two looks at how full the ring is: the look costs as much as counting. */
+#define WAKEUP_EVERY 16
+
 /* Widths, set before loading: bytes of the first call of a turn (<= 16384), and of later calls (<= 16384). */
 const volatile __u32 cfg_turn_bytes = 1024;
 const volatile __u32 cfg_call_bytes = 512;
@@ -26,8 +29,10 @@ struct buffer {
 	bool is_kernel_vector;	/* the array itself is the kernel's copy */
 };
 
-static __always_inline __u64 wakeup_flag(void)
+static __always_inline __u64 wakeup_flag(__u64 submitted)
 {
+	if (submitted % WAKEUP_EVERY)
+		return BPF_RB_NO_WAKEUP;
 	return bpf_ringbuf_query(&data_ring, BPF_RB_AVAIL_DATA) > cfg_wakeup_bytes ? BPF_RB_FORCE_WAKEUP :
 										     BPF_RB_NO_WAKEUP;
 }
@@ -41,16 +46,33 @@ static __always_inline __u64 copy_flat(void *to, __u64 address, __u64 want, __u6
 	return bpf_probe_read_user(to, want, (void *)address) ? 0 : want;
 }
 
-/* By plain loads where they can be had (Linux 6.2): a helper costs six times as much. */
+/*
+ * By plain loads where they can be had (Linux 6.2): a helper costs six times as much. The copy that a helper writes to is
+ * its own, so that the segment can live in registers.
+ */
 static __always_inline bool read_kernel_segment(struct iovec *segment, const void *at)
 {
-	struct iovec *typed;
+	struct iovec *typed, copy;
 
-	if (!bpf_ksym_exists(bpf_rdonly_cast))
-		return !bpf_probe_read_kernel(segment, sizeof(*segment), at);
+	if (!bpf_ksym_exists(bpf_rdonly_cast)) {
+		if (bpf_probe_read_kernel(&copy, sizeof(copy), at))
+			return false;
+		*segment = copy;
+		return true;
+	}
 	typed = TYPED(struct iovec, at);
 	segment->iov_base = typed->iov_base;
 	segment->iov_len = typed->iov_len;
+	return true;
+}
+
+static __always_inline bool read_user_segment(struct iovec *segment, const void *at)
+{
+	struct iovec copy;
+
+	if (bpf_probe_read_user(&copy, sizeof(copy), at))
+		return false;
+	*segment = copy;
 	return true;
 }
 
@@ -58,15 +80,7 @@ static __always_inline bool read_segment(struct iovec *segment, struct buffer *b
 {
 	void *at = (void *)(buf->address + i * sizeof(*segment));
 
-	if (!buf->is_kernel_vector)
-		return !bpf_probe_read_user(segment, sizeof(*segment), at);
-	if (!read_kernel_segment(segment, at))
-		return false;
-	if (i == 0) {
-		segment->iov_base += buf->skip;
-		segment->iov_len -= buf->skip;
-	}
-	return true;
+	return buf->is_kernel_vector ? read_kernel_segment(segment, at) : read_user_segment(segment, at);
 }
 
 /* From a struct msghdr in user memory to its vector. */

@@ -37,7 +37,7 @@ pub struct App {
     #[arg(long, default_value_t = 2)]
     seconds: u64,
     /// Connections that are kept alive
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 16)]
     connections: u32,
     /// One more setting of the agent, NAME=VALUE
     #[arg(long)]
@@ -120,8 +120,10 @@ struct Round {
     load: Load,
     /// Wall time less idle time: with one CPU all that ran.
     busy_ns: u64,
-    /// Server and client.
+    /// The server, which is observed.
     application_ns: u64,
+    /// wrk, which is not.
+    client_ns: u64,
     loader_ns: u64,
     processor_ns: u64,
 }
@@ -130,7 +132,13 @@ impl Round {
     fn per_request(&self, ns: u64) -> f64 {
         per(ns, self.load.requests)
     }
+
+    fn elsewhere_ns(&self) -> u64 {
+        self.busy_ns.saturating_sub(self.application_ns + self.client_ns + self.loader_ns + self.processor_ns)
+    }
 }
+
+type Get = fn(&Round) -> f64;
 
 fn measure(app: &App, kind: Kind) -> anyhow::Result<()> {
     let stage = Stage::new()?;
@@ -197,15 +205,15 @@ fn round(app: &App, stage: &Stage, server: &Server, agent: Option<&Agent>) -> an
         (used(server, agent), cpu::of_ended_children()?, cpu::idle_ns()?, Instant::now());
     let load = stage.load(server.port, app.connections, Duration::from_secs(app.seconds))?;
     let (wall, idle) = (cpu::ns(began.elapsed()), cpu::idle_ns()? - idle);
-    let (after, client) = (used(server, agent), cpu::of_ended_children()? - client);
+    let (after, client_ns) = (used(server, agent), cpu::of_ended_children()? - client);
     if let (Some(agent), Some(told_before)) = (agent, told_before) {
         check_told(agent, told_before, load.requests);
     }
-    let [server_ns, loader_ns, processor_ns] =
+    let [application_ns, loader_ns, processor_ns] =
         [0, 1, 2].map(|part: usize| after[part].saturating_sub(before[part]));
     let cpus = u64::try_from(std::thread::available_parallelism()?.get())?;
     let busy_ns = (wall * cpus).saturating_sub(idle);
-    Ok(Round { load, busy_ns, application_ns: server_ns + client, loader_ns, processor_ns })
+    Ok(Round { load, busy_ns, application_ns, client_ns, loader_ns, processor_ns })
 }
 
 /// An agent that tells less would cost less: says so. The last answers of wrk's end may be beyond its count.
@@ -233,13 +241,18 @@ fn print(app: &App, kind: Kind, tier: &str, without: &[Round], with: &[Round]) {
         app.rounds,
         app.seconds
     );
-    type Get = fn(&Round) -> f64;
-    let rows: [(&str, usize, Get); 5] = [
+    print_ratios(without, with);
+    print_added(if app.in_guest { "instructions" } else { "ns of CPU" }, without, with);
+}
+
+fn print_ratios(without: &[Round], with: &[Round]) {
+    let rows: [(&str, usize, Get); 6] = [
         ("requests per second", 0, |r| per(r.load.requests * 1_000_000, r.load.duration_us)),
         ("latency p50, us", 0, |r| per(r.load.p50_us, 1)),
         ("latency p99, us", 0, |r| per(r.load.p99_us, 1)),
         ("latency p99.9, us", 0, |r| per(r.load.p999_us, 1)),
-        ("CPU of server and client per request, us", 2, |r| r.per_request(r.application_ns) / 1000.0),
+        ("CPU of the server per request, us", 2, |r| r.per_request(r.application_ns) / 1000.0),
+        ("CPU of the client per request, us", 2, |r| r.per_request(r.client_ns) / 1000.0),
     ];
     println!("| | without | with | with / without |\n|---|---|---|---|");
     for (name, digits, get) in rows {
@@ -247,20 +260,23 @@ fn print(app: &App, kind: Kind, tier: &str, without: &[Round], with: &[Round]) {
         let ratio = Figure::of(without.iter().zip(with).map(|(a, b)| get(b) / get(a)));
         println!("| {name} | {a:.digits$} | {b:.digits$} | {ratio:.3} |");
     }
-    let unit = if app.in_guest { "instructions" } else { "ns of CPU" };
+}
+
+fn print_added(unit: &str, without: &[Round], with: &[Round]) {
+    let rows: [(&str, Get); 7] = [
+        ("application's context", |r| r.per_request(r.application_ns)),
+        ("client, which is not observed", |r| r.per_request(r.client_ns)),
+        ("application and client", |r| r.per_request(r.application_ns + r.client_ns)),
+        ("loader", |r| r.per_request(r.loader_ns)),
+        ("processor", |r| r.per_request(r.processor_ns)),
+        ("kernel elsewhere", |r| r.per_request(r.elsewhere_ns())),
+        ("all", |r| r.per_request(r.busy_ns)),
+    ];
     println!("\n| added per request, {unit} | median (least to most) |\n|---|---|");
-    let base = |get: Get| Figure::of(without.iter().map(get)).median;
-    let added = |get: Get| {
-        let base = base(get);
-        Figure::of(with.iter().map(|round| get(round) - base))
-    };
-    println!("| application's context | {} |", added(|r| r.per_request(r.application_ns)));
-    println!("| loader | {} |", added(|r| r.per_request(r.loader_ns)));
-    println!("| processor | {} |", added(|r| r.per_request(r.processor_ns)));
-    println!(
-        "| kernel elsewhere | {} |",
-        added(|r| r.per_request(r.busy_ns.saturating_sub(r.application_ns + r.loader_ns + r.processor_ns)))
-    );
-    println!("| all | {} |", added(|r| r.per_request(r.busy_ns)));
-    println!("| for comparison: all without the agent | {:.0} |", base(|r| r.per_request(r.busy_ns)));
+    for (name, get) in rows {
+        let base = Figure::of(without.iter().map(get)).median;
+        println!("| {name} | {} |", Figure::of(with.iter().map(|round| get(round) - base)));
+    }
+    let all: Get = |r| r.per_request(r.busy_ns);
+    println!("| for comparison: all without the agent | {:.0} |", Figure::of(without.iter().map(all)).median);
 }

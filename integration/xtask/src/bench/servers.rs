@@ -43,7 +43,7 @@ impl Kind {
 
     /// Load until it is as fast as it gets: a compiler at run time takes its time.
     pub const fn warm_up(self) -> Duration {
-        Duration::from_secs(if matches!(self, Self::Node) { 6 } else { 1 })
+        Duration::from_secs(if matches!(self, Self::Node) { 20 } else { 1 })
     }
 
     /// Builds what must be built, on this machine and not in a guest.

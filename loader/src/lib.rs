@@ -10,6 +10,7 @@ pub mod kernel;
 pub mod policy;
 pub mod privilege;
 pub mod process;
+pub mod say;
 pub mod server;
 pub mod socket;
 pub mod standalone;

@@ -6,12 +6,9 @@ use ratatosk_loader::{
     error::{EXIT_USAGE, LoaderError},
     policy::{self, Policy},
     process::attacher,
-    standalone,
+    say, standalone,
 };
-use std::{
-    io::{IsTerminal, Write},
-    process::ExitCode,
-};
+use std::{io::IsTerminal, process::ExitCode};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -46,8 +43,7 @@ fn show_policy(options: &ShowPolicy) -> ExitCode {
 }
 
 fn fail(error: &LoaderError) -> ExitCode {
-    // in one write: the other side has the same stderr
-    let _told = std::io::stderr().write_all(format!("ratatosk-loader: {error}\n").as_bytes());
+    say::line(&format!("ratatosk-loader: {error}"));
     ExitCode::from(error.exit_code())
 }
 

@@ -16,6 +16,7 @@ use crate::{
         reader::{self, Readers},
         server::{self, Handover, ServerOptions},
     },
+    say,
     server::{
         kernel::Kernel,
         ledger::{Ledger, LedgerPage},
@@ -360,7 +361,7 @@ impl Attacher<'_> {
             let targets = self.kernel.as_ref().map_or(0, MappedKernel::observed);
             let tier = self.probes.tier.name();
             match self.options.log_format {
-                LogFormat::Text => eprintln!("ready: tier={tier} targets={targets}"),
+                LogFormat::Text => say::line(&format!("ready: tier={tier} targets={targets}")),
                 LogFormat::Json => info!(tier, targets, "ready"),
             }
             let status = format!("tier {tier} is at work");
@@ -430,7 +431,7 @@ fn send(child: &Child, reply: &Reply) {
 }
 
 fn report(error: &LoaderError) -> u8 {
-    eprintln!("ratatosk-loader: server: {error}");
+    say::line(&format!("ratatosk-loader: server: {error}"));
     error.exit_code()
 }
 

@@ -16,6 +16,7 @@ mod place;
 mod supervise;
 mod users;
 
+use crate::say;
 use std::{fmt, path::PathBuf, process::ExitCode};
 
 /// Bad usage or configuration (sysexits `EX_USAGE`).
@@ -92,10 +93,8 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-/// One line of the launcher on stderr. A closed stderr is no reason to end.
 fn say(line: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr().lock(), "ratatosk-loader: {line}");
+    say::line(&format!("ratatosk-loader: {line}"));
 }
 
 /// Order matters: signals are blocked before anything exists that would have to be removed.

@@ -1,0 +1,9 @@
+//! Words to people, on stderr.
+
+use std::io::Write;
+
+/// One line in one write: launcher, loader and processor share stderr, and pieces of their lines would mix. A closed stderr
+/// is no reason to end.
+pub fn line(text: &str) {
+    let _told = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+}

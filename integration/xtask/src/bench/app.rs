@@ -18,6 +18,8 @@ use std::{
 const GUEST_LIMIT: Duration = Duration::from_secs(900);
 /// Load that warms up.
 const SECOND: Duration = Duration::from_secs(1);
+/// As long as it takes an agent to start, so that rounds without one have had such a pause too.
+const PAUSE: Duration = Duration::from_secs(2);
 /// Until the server's first answers were told.
 const OBSERVED_WITHIN: Duration = Duration::from_secs(60);
 
@@ -143,7 +145,7 @@ type Get = fn(&Round) -> f64;
 fn measure(app: &App, kind: Kind) -> anyhow::Result<()> {
     let stage = Stage::new()?;
     let server = Server::start(kind, stage.folder())?;
-    stage.load(server.port, app.connections, kind.warm_up())?;
+    warm_up(app, kind, &stage, &server)?;
     let (mut without, mut with) = (Vec::new(), Vec::new());
     let mut tier = String::new();
     for _ in 0..app.rounds {
@@ -159,6 +161,14 @@ fn measure(app: &App, kind: Kind) -> anyhow::Result<()> {
         agent.stop();
     }
     print(app, kind, &tier, &without, &with);
+    Ok(())
+}
+
+fn warm_up(app: &App, kind: Kind, stage: &Stage, server: &Server) -> anyhow::Result<()> {
+    for seconds in kind.warm_up() {
+        stage.load(server.port, app.connections, Duration::from_secs(*seconds))?;
+        std::thread::sleep(PAUSE);
+    }
     Ok(())
 }
 

@@ -41,9 +41,10 @@ impl Kind {
         }
     }
 
-    /// Load until it is as fast as it gets: a compiler at run time takes its time.
-    pub const fn warm_up(self) -> Duration {
-        Duration::from_secs(if matches!(self, Self::Node) { 20 } else { 1 })
+    /// Seconds of load until it is as fast as it gets, pauses between them: a compiler at run time takes its time, and some
+    /// of it when there is nothing else to do.
+    pub const fn warm_up(self) -> &'static [u64] {
+        if matches!(self, Self::Node) { &[6, 3, 3, 3] } else { &[1] }
     }
 
     /// Builds what must be built, on this machine and not in a guest.

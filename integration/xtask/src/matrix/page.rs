@@ -27,6 +27,10 @@ The reasons stand in [ADR 4](adr/0004-kprobe-sessions-where-the-kernel-preempts.
 ";
 
 const RUN: &str = "\
+`inet` and `inet_session` follow a call from its entry: one that already waits for bytes when they are attached, a thread in
+`read` on an idle connection, is not seen. The request that ends the wait counts as `no_request` once it is answered, and the
+next one on that connection is seen whole. `socket` sees it.
+
 ## What was run
 
 `cargo xtask matrix` boots each of these in QEMU, without KVM, and `make test` ends with it. The kernels are Debian's cloud

@@ -43,7 +43,7 @@ fn show_policy(options: &ShowPolicy) -> ExitCode {
 }
 
 fn fail(error: &LoaderError) -> ExitCode {
-    say::line(&format!("ratatosk-loader: {error}"));
+    say::named(error);
     ExitCode::from(error.exit_code())
 }
 

@@ -18,6 +18,7 @@ pub mod health;
 pub mod ingest;
 pub mod model;
 pub mod pipeline;
+mod places;
 pub mod protocol;
 pub mod reassemble;
 pub mod recording;

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use ratatosk::{cli, exit::Exit, run};
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os()) {
@@ -13,7 +13,8 @@ fn main() -> ExitCode {
     match run::run(command) {
         Ok(()) => Exit::Done.into(),
         Err(error) => {
-            eprintln!("ratatosk: {error}");
+            // in one write: the loader may have the same stderr
+            let _told = std::io::stderr().write_all(format!("ratatosk: {error}\n").as_bytes());
             error.exit().into()
         }
     }

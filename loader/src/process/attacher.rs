@@ -431,7 +431,7 @@ fn send(child: &Child, reply: &Reply) {
 }
 
 fn report(error: &LoaderError) -> u8 {
-    say::line(&format!("ratatosk-loader: server: {error}"));
+    say::named(&format_args!("server: {error}"));
     error.exit_code()
 }
 

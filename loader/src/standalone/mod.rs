@@ -94,7 +94,7 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 fn say(line: &str) {
-    say::line(&format!("ratatosk-loader: {line}"));
+    say::named(&line);
 }
 
 /// Order matters: signals are blocked before anything exists that would have to be removed.

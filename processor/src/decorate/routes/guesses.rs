@@ -1,55 +1,43 @@
 //! Guesses that were made before: most requests of a service ask for a few paths.
 
 use super::heuristic;
-use foldhash::fast::RandomState;
-use std::hash::BuildHasher;
-
-/// Places, each for the last path that fell into it. With paths and routes as long as allowed: 256 KiB.
-const PLACES: usize = 1024;
+use crate::places::Places;
 
 /// Longer paths hold ids as a rule, and do not come again.
-const MAX_PATH_BYTES: usize = 128;
+pub(super) const MAX_PATH_BYTES: usize = 128;
 
 /// A path with the route that was guessed for it.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 struct Guess {
     path: Box<str>,
     route: Box<str>,
 }
 
-/// The last guesses.
-#[derive(Debug)]
-pub(super) struct Guesses {
-    places: Vec<Guess>,
-    hasher: RandomState,
-}
-
-impl Default for Guesses {
-    fn default() -> Self {
-        Self { places: vec![Guess::default(); PLACES], hasher: RandomState::default() }
-    }
-}
+/// The last guesses. With paths and routes as long as allowed: 256 KiB.
+#[derive(Debug, Default)]
+pub(super) struct Guesses(Places<Guess>);
 
 impl Guesses {
     /// Appends the route of `path`, which is not empty. `wildcard` is always the same.
     pub(super) fn append(&mut self, out: &mut String, path: &str, wildcard: &str) {
-        let hash = usize::try_from(self.hasher.hash_one(path)).unwrap_or_default();
-        let place = self.places.get_mut(hash % PLACES).filter(|_| path.len() <= MAX_PATH_BYTES);
-        match place {
-            Some(guess) if *guess.path == *path => out.push_str(&guess.route),
-            Some(guess) => {
-                let start = out.len();
-                heuristic::append(out, path, wildcard);
-                *guess = Guess { path: path.into(), route: out.get(start..).unwrap_or_default().into() };
-            }
-            None => heuristic::append(out, path, wildcard),
+        if path.len() > MAX_PATH_BYTES {
+            return heuristic::append(out, path, wildcard);
         }
+        let hash = self.0.hash(path);
+        if let Some(guess) = self.0.get(hash).filter(|guess| *guess.path == *path) {
+            return out.push_str(&guess.route);
+        }
+        let start = out.len();
+        heuristic::append(out, path, wildcard);
+        let route = out.get(start..).unwrap_or_default().into();
+        self.0.put(hash, Guess { path: path.into(), route });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::places::PLACES;
 
     #[test]
     fn a_guess_is_the_same_each_time() {

@@ -1,24 +1,15 @@
 //! Routes that were told before: most requests of a service ask for a few paths.
 
-use crate::model::Service;
-use foldhash::fast::RandomState;
-use std::{hash::BuildHasher, sync::Arc};
+use super::guesses::MAX_PATH_BYTES;
+use crate::{model::Service, places::Places};
+use std::sync::Arc;
 
-/// Places, each for the last path that fell into it. With paths as long as allowed: 170 KiB.
-const PLACES: usize = 1024;
-
-/// Longer paths hold ids as a rule, and do not come again.
-const MAX_PATH_BYTES: usize = 128;
-
-/// The last routes of all services.
-#[derive(Debug)]
-pub(super) struct Recent {
-    places: Vec<Option<Told>>,
-    hasher: RandomState,
-}
+/// The last routes of all services. With paths as long as allowed: 170 KiB.
+#[derive(Debug, Default)]
+pub(super) struct Recent(Places<Told>);
 
 /// What a path of a service was told as.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Told {
     /// Of service and path; the path alone is compared, too, since strangers write it.
     hash: u64,
@@ -26,16 +17,10 @@ struct Told {
     route: Arc<str>,
 }
 
-impl Default for Recent {
-    fn default() -> Self {
-        Self { places: vec![None; PLACES], hasher: RandomState::default() }
-    }
-}
-
 impl Recent {
     pub(super) fn find(&self, service: &Service, path: &str) -> Option<&Arc<str>> {
         let hash = self.hash(service, path);
-        let told = self.places.get(place(hash))?.as_ref()?;
+        let told = self.0.get(hash)?;
         (told.hash == hash && *told.path == *path).then_some(&told.route)
     }
 
@@ -44,28 +29,23 @@ impl Recent {
             return;
         }
         let hash = self.hash(service, path);
-        if let Some(place) = self.places.get_mut(place(hash)) {
-            *place = Some(Told { hash, path: path.into(), route: Arc::clone(route) });
-        }
+        self.0.put(hash, Told { hash, path: path.into(), route: Arc::clone(route) });
     }
 
     /// A service lost its routes.
     pub(super) fn clear(&mut self) {
-        self.places.fill(None);
+        self.0.clear();
     }
 
     fn hash(&self, service: &Service, path: &str) -> u64 {
-        self.hasher.hash_one((&*service.namespace, &*service.name, path))
+        self.0.hash((&*service.namespace, &*service.name, path))
     }
-}
-
-fn place(hash: u64) -> usize {
-    usize::try_from(hash).unwrap_or_default() % PLACES
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::places::PLACES;
 
     fn service(name: &str) -> Service {
         Service { name: name.to_owned(), ..Service::default() }

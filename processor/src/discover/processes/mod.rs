@@ -1,6 +1,7 @@
 //! The processes that the loader announced.
 
 mod events;
+mod table;
 
 use super::{
     Wish,
@@ -13,9 +14,9 @@ use crate::model::{KtimeNs, OwnSignals, ProcessId, Service};
 use crate::protocol::IncompleteCounts;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
-use indexmap::IndexMap;
 use ratatosk_proto::v1::{Decide, Examine, Scope, Verdict};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
+use table::Table;
 
 /// Processes remembered: `kernel.pid_max` of a plain machine. Beyond, new ones are not told, and counted.
 pub const MAX_PROCESSES: usize = 32_768;
@@ -27,15 +28,13 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct Discovery {
     matcher: Matcher,
     host: String,
-    processes: IndexMap<ProcessId, Process, RandomState>,
-    /// Where the one was found that was asked for last: events of a process come in runs.
-    last: usize,
+    processes: Table,
     /// Which process a selected pid meant: the first one that had it.
     pid_owners: HashMap<u32, u64, RandomState>,
     /// Cookies of listening sockets, so that the end of any other socket costs one look.
     listening: HashSet<u64, RandomState>,
     /// What was known before the snapshot that is being read.
-    before: IndexMap<ProcessId, Process, RandomState>,
+    before: Table,
     in_snapshot: bool,
     wishes: VecDeque<Wish>,
     /// The loader looks into processes when asked.
@@ -58,11 +57,10 @@ impl Discovery {
             tells_apart: matcher.tells_apart(),
             matcher,
             host,
-            processes: IndexMap::default(),
-            last: 0,
+            processes: Table::default(),
             pid_owners: HashMap::default(),
             listening: HashSet::default(),
-            before: IndexMap::default(),
+            before: Table::default(),
             in_snapshot: false,
             wishes: VecDeque::new(),
             loader_examines: false,
@@ -138,8 +136,7 @@ impl Discovery {
     /// in a moment; nothing was counted.
     pub fn exchanged(&mut self, id: ProcessId, may_wait: bool) -> bool {
         let (now, in_snapshot) = (self.now, self.in_snapshot);
-        let at = self.announced(id);
-        let Some((_, process)) = at.and_then(|at| self.processes.get_index_mut(at)) else {
+        let Some(process) = self.processes.get_mut(&id) else {
             self.activity(id, |activity| activity.exchanges = activity.exchanges.saturating_add(1));
             return true;
         };
@@ -162,19 +159,7 @@ impl Discovery {
 
     /// A process, as it was announced last.
     fn known(&mut self, id: ProcessId) -> Option<&mut Process> {
-        match self.announced(id) {
-            Some(at) => self.processes.get_index_mut(at).map(|(_, process)| process),
-            None => self.before.get_mut(&id),
-        }
-    }
-
-    /// Where a process is that was announced in this snapshot or after it.
-    fn announced(&mut self, id: ProcessId) -> Option<usize> {
-        let is_last = self.processes.get_index(self.last).is_some_and(|(known, _)| *known == id);
-        if !is_last {
-            self.last = self.processes.get_index_of(&id)?;
-        }
-        Some(self.last)
+        self.processes.get_mut(&id).or_else(|| self.before.get_mut(&id))
     }
 
     /// Whether this very process is selected.
@@ -187,10 +172,8 @@ impl Discovery {
 
     /// What telemetry says about a process.
     pub fn service(&mut self, id: ProcessId) -> Arc<Service> {
-        let at = self.announced(id);
-        let announced = at.and_then(|at| self.processes.get_index_mut(at)).map(|(_, process)| process);
-        let known = announced.or_else(|| self.before.get_mut(&id));
         let host = &self.host;
+        let known = self.processes.get_mut(&id).or_else(|| self.before.get_mut(&id));
         let instance_id = || format!("{host}:{}", id.tgid);
         let Some(process) = known else {
             return Arc::new(Service { instance_id: instance_id(), pid: id.tgid, ..Service::default() });

@@ -3,23 +3,15 @@
 //! Most spans are like one before. To see that is a fraction of what it costs to make a key and to look it up.
 
 use crate::model::{Service, Span, Text};
-use foldhash::fast::RandomState;
-use std::hash::BuildHasher;
+use crate::places::Places;
 use std::sync::Arc;
 
-/// Places, each for the last span that fell into it: 80 KiB for each table, beside names of hosts above 24 bytes.
-const PLACES: usize = 1024;
-
 /// Where the series are, by everything of a span that can tell series apart, but for its path and its client: with those
-/// there are too many to come again soon.
+/// there are too many to come again soon. 80 KiB for each table, beside names of hosts above 24 bytes.
 #[derive(Default)]
-pub(super) struct Recent {
-    /// None at all before the first one is remembered.
-    places: Vec<Option<Place>>,
-    hasher: RandomState,
-}
+pub(super) struct Recent(Places<Known>);
 
-struct Place {
+struct Known {
     service: Arc<Service>,
     route: Option<Arc<str>>,
     method: &'static str,
@@ -39,34 +31,29 @@ impl Clone for Recent {
 impl Recent {
     /// Index of the series of `span`.
     pub(super) fn find(&self, span: &Span) -> Option<usize> {
-        let place = self.places.get(self.place(span))?.as_ref()?;
-        place.is_of(span).then_some(place.series)
+        let known = self.0.get(self.hash(span))?;
+        known.is_of(span).then_some(known.series)
     }
 
     /// `span` belongs to the series with this index.
     pub(super) fn remember(&mut self, span: &Span, series: usize) {
-        self.places.resize_with(PLACES, || None);
-        let at = self.place(span);
-        if let Some(place) = self.places.get_mut(at) {
-            *place = Some(Place::new(span, series));
-        }
+        self.0.put(self.hash(span), Known::new(span, series));
     }
 
     /// Series got other indices.
     pub(super) fn clear(&mut self) {
-        self.places.clear();
+        self.0.clear();
     }
 
     /// Services and routes are shared: their addresses are as good as their texts, and shorter.
-    fn place(&self, span: &Span) -> usize {
+    fn hash(&self, span: &Span) -> u64 {
         let (service, http) = (Arc::as_ptr(&span.service), &span.http);
         let route = http.route.as_ref().map_or(std::ptr::null(), |route| route.as_ptr());
-        let hash = self.hasher.hash_one((service, route, http.status, http.server_address.as_str()));
-        usize::try_from(hash).unwrap_or_default() % PLACES
+        self.0.hash((service, route, http.status, http.server_address.as_str()))
     }
 }
 
-impl Place {
+impl Known {
     fn new(span: &Span, series: usize) -> Self {
         let http = &span.http;
         Self {
